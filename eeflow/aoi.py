@@ -1,0 +1,202 @@
+"""The area of interest: read from a file, a box or GeoJSON, checked, and brought into any CRS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pyogrio.errors
+import pyproj
+import pyproj.exceptions
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from eeflow.config import AreaOfInterest, digest
+from eeflow.errors import AOIError
+
+_LONLAT = pyproj.CRS("EPSG:4326")
+_PARQUET = {".parquet", ".geoparquet", ".pq"}
+# Vertices beyond which a search uses the convex hull: Earth Engine refuses request bodies above 10 MiB.
+_MAX_SEARCH_VERTICES = 2000
+# A straight edge is cut into this many parts before it is projected, so that its curve in the other CRS is kept.
+_PARTS = 64
+
+
+@dataclass(frozen=True)
+class AOI:
+    """One area: a two-dimensional geometry with an area, and the CRS of its coordinates."""
+
+    geometry: BaseGeometry
+    crs: pyproj.CRS
+
+    def to_crs(self, crs: pyproj.CRS) -> BaseGeometry:
+        """The geometry in another CRS, its straight edges densified first.
+
+        Raises:
+            AOIError: part of it has no coordinates there.
+        """
+        if crs == self.crs:
+            return self.geometry
+        left, bottom, right, top = self.geometry.bounds
+        dense = shapely.segmentize(self.geometry, max(right - left, top - bottom) / _PARTS)
+        transformer = pyproj.Transformer.from_crs(self.crs, crs, always_xy=True)
+        moved = shapely.transform(dense, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
+        if not np.isfinite(moved.bounds).all():
+            raise AOIError(
+                f"The area at {_format_bounds(self.geometry.bounds)} cannot be expressed in {crs.name}; "
+                "choose a CRS that covers it as grid.crs."
+            )
+        return moved
+
+    @property
+    def lonlat(self) -> BaseGeometry:
+        """The geometry in longitude and latitude (EPSG:4326)."""
+        return self.to_crs(_LONLAT)
+
+    def search_geometry(self) -> dict[str, Any]:
+        """GeoJSON in longitude and latitude that holds the area, small enough for a request's body."""
+        geometry = self.lonlat
+        if shapely.get_num_coordinates(geometry) > _MAX_SEARCH_VERTICES:
+            geometry = geometry.convex_hull
+        return dict(shapely.geometry.mapping(geometry))
+
+    def content_hash(self) -> str:
+        """Hash of the CRS and every vertex."""
+        return digest([self.crs.to_wkt(), shapely.normalize(self.geometry).wkb_hex])[:16]
+
+
+def load_aoi(options: AreaOfInterest) -> AOI:
+    """The area a job names, its features dissolved into one geometry.
+
+    Raises:
+        AOIError: no such file or layer, no CRS, no features, no area (points or lines without a buffer), an invalid
+            polygon, coordinates that are not on Earth, or an area over the antimeridian.
+    """
+    frame, source = _read(options)
+    if frame.crs is None:
+        raise AOIError(
+            f"{source} has no CRS, so its coordinates cannot be placed. Set one in the file, or give aoi.crs in "
+            "the job."
+        )
+    geometries = [g for g in shapely.force_2d(frame.geometry.to_numpy()) if g is not None and not g.is_empty]
+    if not geometries:
+        chosen = f" where {options.where}" if options.where else ""
+        raise AOIError(f"{source} has no features{chosen}, so there is no area to download.")
+    geometry = shapely.union_all(_valid(geometries, source, repair=options.repair))
+    crs = pyproj.CRS(frame.crs)
+    aoi = AOI(_buffered(geometry, crs, options.buffer), crs)
+    _check_area(aoi, source)
+    _check_on_earth(aoi, source)
+    return aoi
+
+
+def _read(options: AreaOfInterest) -> tuple[gpd.GeoDataFrame, str]:
+    declared = _crs(options.crs) if options.crs else None
+    if options.bbox is not None:
+        return gpd.GeoDataFrame(geometry=[shapely.box(*options.bbox)], crs=declared or _LONLAT), "aoi.bbox"
+    if options.geojson is not None:
+        return _read_geojson(options.geojson).set_crs(declared or _LONLAT, allow_override=True), "aoi.geojson"
+    path = Path(str(options.file))
+    if not path.exists():
+        raise AOIError(f"{path} does not exist; aoi.file is relative to the job file.")
+    frame = _read_parquet(path) if path.suffix.lower() in _PARQUET else _read_vector(path, options)
+    if frame.crs is None and declared is not None:
+        frame = frame.set_crs(declared)
+    return frame, path.name
+
+
+def _read_geojson(content: dict[str, Any]) -> gpd.GeoDataFrame:
+    try:
+        collection = shapely.from_geojson(json.dumps(content))
+    except (shapely.GEOSException, TypeError, ValueError) as error:
+        raise AOIError(f"aoi.geojson is not valid GeoJSON: {error}.") from None
+    return gpd.GeoDataFrame(geometry=[collection])
+
+
+def _read_parquet(path: Path) -> gpd.GeoDataFrame:
+    try:
+        return gpd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise AOIError(f"{path.name} cannot be read as GeoParquet: {error}") from None
+
+
+def _read_vector(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
+    try:
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        if options.layer is not None and options.layer not in layers:
+            raise AOIError(f"{path.name} has no layer {options.layer!r}; it has {', '.join(layers)}.")
+        if options.layer is None and len(layers) > 1:
+            raise AOIError(f"{path.name} has {len(layers)} layers; choose one as aoi.layer: {', '.join(layers)}.")
+        return gpd.read_file(path, layer=options.layer or layers[0], where=options.where)
+    except pyogrio.errors.DataSourceError as error:
+        raise AOIError(f"{path.name} cannot be read as a vector file: {_first_line(error)}.") from None
+    except (pyogrio.errors.DataLayerError, ValueError) as error:
+        condition = f" with where: {options.where!r}" if options.where else ""
+        raise AOIError(f"{path.name} cannot be read{condition}: {_first_line(error)}.") from None
+    except IndexError:
+        raise AOIError(f"{path.name} has no layers, so there is no area to download.") from None
+
+
+def _valid(geometries: list[BaseGeometry], source: str, *, repair: bool) -> list[BaseGeometry]:
+    if repair:
+        return [shapely.make_valid(g) for g in geometries]
+    for number, geometry in enumerate(geometries, start=1):
+        if not geometry.is_valid:
+            raise AOIError(
+                f"{source}: feature {number} of {len(geometries)} is not a valid polygon "
+                f"({shapely.is_valid_reason(geometry)}). Repair it in the file, or set aoi.repair: true."
+            )
+    return geometries
+
+
+def _buffered(geometry: BaseGeometry, crs: pyproj.CRS, metres: float) -> BaseGeometry:
+    if not metres:
+        return geometry
+    series = gpd.GeoSeries([geometry], crs=crs)
+    return series.to_crs(series.estimate_utm_crs()).buffer(metres).to_crs(crs).iloc[0]
+
+
+def _check_area(aoi: AOI, source: str) -> None:
+    if aoi.geometry.is_empty:
+        raise AOIError(f"{source}: nothing is left of the area after aoi.buffer; use a smaller one.")
+    if aoi.geometry.area == 0:
+        kind = aoi.geometry.geom_type
+        raise AOIError(
+            f"{source} holds only {kind} geometry, which has no area. Give polygons, or a width in metres "
+            "as aoi.buffer."
+        )
+
+
+def _check_on_earth(aoi: AOI, source: str) -> None:
+    west, south, east, north = aoi.lonlat.bounds
+    if south < -90 or north > 90 or west < -360 or east > 360:
+        raise AOIError(
+            f"{source} reaches from {_format_bounds((west, south, east, north))} in longitude and latitude, which is "
+            f"not on Earth; its CRS ({aoi.crs.name}) is probably not the one its coordinates are in."
+        )
+    if east - west > 180 or east > 180 or west < -180:
+        raise AOIError(
+            f"{source} crosses the antimeridian (longitudes {west:g} to {east:g}). Split it at 180 degrees and run one "
+            "job for each part."
+        )
+
+
+def _crs(text: str) -> pyproj.CRS:
+    try:
+        return pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError:
+        raise AOIError(f"aoi.crs is {text!r}, which is no known CRS; write it like EPSG:4326.") from None
+
+
+def _format_bounds(bounds: tuple[float, ...]) -> str:
+    left, bottom, right, top = bounds
+    return f"({left:g}, {bottom:g}) to ({right:g}, {top:g})"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0].rstrip(".")

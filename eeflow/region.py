@@ -1,0 +1,264 @@
+"""ImageCollection.getRegion: what is asked, how its rows are read, and where each value belongs.
+
+All rules about getRegion are here. What it really does, from its documentation
+(https://developers.google.com/earth-engine/apidocs/ee-imagecollection-getregion) and recorded answers:
+
+- A row is `[id, longitude, latitude, time, band...]`; the coordinates are degrees of the pixel's *centre*.
+- A pixel is taken when its centre lies in the region. `scale` puts pixel edges on multiples of the scale, not on the
+  image's own; only `crs` with `crsTransform` gives native pixels.
+- Rows come pixel by pixel in no order to rely on, so each value is placed by its coordinates, never by position.
+- A masked band is null. A pixel masked in all bands has a row all the same; an image that misses the pixel has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+import ee
+import numpy as np
+import orjson
+import pyproj
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from eeflow.errors import BadAnswer
+from eeflow.footprint import must_cover
+from eeflow.grid import Window, crs_name
+from eeflow.plan import Request, Series
+
+# The rectangle's edges lie this far inside the window's, in pixels: a rounding error then takes in no further row, and
+# every centre stays half a pixel inside.
+INSET = 1e-3
+# How far, in pixels, a row's coordinates may be from a pixel's centre before they are of another grid.
+MAX_RESIDUAL = 0.01
+_LEADING = ["id", "longitude", "latitude", "time"]
+
+
+@dataclass
+class Block:
+    """Pixels of one scene in one window.
+
+    Attributes:
+        values: by band, arrays of shape (height, width) in the band's dtype; 0 where not valid.
+        valid: by band, True where the band has a value.
+        seen: True where the scene had a row, be it masked; False where the scene misses the pixel.
+    """
+
+    values: dict[str, NDArray[Any]]
+    valid: dict[str, NDArray[np.bool_]]
+    seen: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], dtypes: dict[str, str]) -> Block:
+        """A block with nothing seen yet."""
+        return cls(
+            {name: np.zeros(shape, dtype) for name, dtype in dtypes.items()},
+            {name: np.zeros(shape, bool) for name in dtypes},
+            np.zeros(shape, bool),
+        )
+
+    def paste(self, part: Block, row: int, col: int) -> None:
+        """Puts a smaller block, or further bands of the same pixels, in its place."""
+        height, width = part.seen.shape
+        place = np.s_[row : row + height, col : col + width]
+        for name, values in part.values.items():
+            self.values[name][place] = values
+            self.valid[name][place] = part.valid[name]
+        self.seen[place] |= part.seen
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A decoded answer, by column.
+
+    Attributes:
+        ids: scene id of each row.
+        longitude: degrees, pixel centre.
+        latitude: degrees, pixel centre.
+        values: by band, float64 with NaN for null.
+    """
+
+    ids: Sequence[str]
+    longitude: NDArray[np.float64]
+    latitude: NDArray[np.float64]
+    values: dict[str, NDArray[np.float64]]
+
+
+def region_expression(series: Series, request: Request) -> ee.ComputedObject:
+    """The getRegion call for a request, on the series' own grid."""
+    crs = ee.Projection(crs_name(series.grid))
+    window = request.window.of(series.grid)
+    geometry = _points(window, crs) if series.region == "points" else _rectangle(window, crs)
+    images = _images(series, request).select(list(request.bands))
+    return images.getRegion(geometry, crs=crs, crsTransform=list(series.grid.transform)[:6])
+
+
+def decode(body: bytes, bands: Sequence[str]) -> Rows:
+    """The rows of an answer's JSON body.
+
+    Raises:
+        BadAnswer: the body is cut or malformed, or has other columns than asked.
+    """
+    try:
+        header, *rows = orjson.loads(body)["result"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        raise BadAnswer("Earth Engine's answer is not the list of rows that getRegion gives.") from None
+    if list(header) != [*_LEADING, *bands]:
+        raise BadAnswer(f"getRegion returned the columns {header}; asked was {[*_LEADING, *bands]}.")
+    try:
+        ids, longitude, latitude, _, *columns = zip(*rows, strict=True) if rows else ((),) * len(header)
+        numbers = [np.array(column, dtype=np.float64) for column in (longitude, latitude, *columns)]
+    except (TypeError, ValueError):
+        raise BadAnswer("getRegion returned a row of another length or kind than its header says.") from None
+    return Rows(ids, numbers[0], numbers[1], dict(zip(bands, numbers[2:], strict=True)))
+
+
+def place(series: Series, request: Request, rows: Rows) -> dict[str, Block]:
+    """Each value at its pixel, by its coordinates; one block a scene.
+
+    Raises:
+        BadAnswer: a row of another scene, off a pixel's centre, outside the window, twice, or with a value its band
+            cannot hold; or a pixel missing where the scene has data.
+    """
+    window = request.window
+    row, col = _pixels(window.of(series.grid), rows)
+    scene = _scene_numbers(series, request, rows.ids)
+    _check_once(request, scene, row, col)
+    shape = (len(request.scene_ids), window.height, window.width)
+    seen = np.zeros(shape, bool)
+    seen[scene, row, col] = True
+    stacks = {name: _stack(series, name, column, shape, (scene, row, col)) for name, column in rows.values.items()}
+    blocks = {}
+    for number, scene_id in enumerate(request.scene_ids):
+        _check_complete(series, scene_id, window, seen[number])
+        blocks[scene_id] = Block(
+            {name: values[number] for name, (values, _) in stacks.items()},
+            {name: valid[number] for name, (_, valid) in stacks.items()},
+            seen[number],
+        )
+    return blocks
+
+
+def _images(series: Series, request: Request) -> ee.ImageCollection:
+    if series.is_image:
+        return ee.ImageCollection.fromImages([ee.Image(series.source)])
+    collection = ee.ImageCollection(series.source)
+    times = [series.scene(scene_id).time_start for scene_id in request.scene_ids]
+    known = [time for time in times if time is not None]
+    if len(known) == len(times):  # narrows the search; the ids below decide
+        start, end = min(known), max(known) + timedelta(seconds=1)
+        collection = collection.filterDate(f"{start:%Y-%m-%dT%H:%M:%S}", f"{end:%Y-%m-%dT%H:%M:%S}")
+    return collection.filter(ee.Filter.inList("system:index", list(request.scene_ids)))
+
+
+def _rectangle(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
+    height, width = window.shape
+    left, top = window.transform * (INSET, INSET)
+    right, bottom = window.transform * (width - INSET, height - INSET)
+    return ee.Geometry.Rectangle([left, bottom, right, top], crs, False)
+
+
+def _points(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
+    """A point at each pixel's centre, laid out by Earth Engine itself: the original method, its points moved home."""
+    height, width = window.shape
+    x, y = window.transform * (0.5, 0.5)
+    xs = ee.List.sequence(x, None, window.transform.a, width)
+    ys = ee.List.sequence(y, None, window.transform.e, height)
+
+    def point_row(northing: Any) -> ee.FeatureCollection:
+        return ee.FeatureCollection(xs.map(lambda easting: ee.Feature(ee.Geometry.Point([easting, northing], crs))))
+
+    return ee.FeatureCollection(ys.map(point_row)).flatten().geometry()
+
+
+def _pixels(window: GeoBox, rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column in the window of each row's pixel."""
+    x, y = _from_lonlat(window.crs.to_wkt()).transform(rows.longitude, rows.latitude)
+    cols, lines = ~window.transform * (np.asarray(x), np.asarray(y))
+    col, row = np.floor(cols), np.floor(lines)
+    residual = np.maximum(np.abs(cols - col - 0.5), np.abs(lines - row - 0.5))
+    off = ~(residual <= MAX_RESIDUAL)  # also true for NaN and infinity
+    if off.any():
+        first = int(np.argmax(off))
+        raise BadAnswer(
+            f"getRegion returned longitude {rows.longitude[first]}, latitude {rows.latitude[first]}, which is "
+            f"{residual[first]:.3f} pixels from the nearest pixel centre of the grid; at most {MAX_RESIDUAL} "
+            "is allowed."
+        )
+    height, width = window.shape
+    outside = (row < 0) | (row >= height) | (col < 0) | (col >= width)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise BadAnswer(
+            f"getRegion returned longitude {rows.longitude[first]}, latitude {rows.latitude[first]}, which is row "
+            f"{row[first]:.0f}, column {col[first]:.0f}, outside the {height} x {width} window that was asked for."
+        )
+    return row.astype(np.intp), col.astype(np.intp)
+
+
+@lru_cache(maxsize=64)
+def _from_lonlat(wkt: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs("EPSG:4326", pyproj.CRS.from_wkt(wkt), always_xy=True)
+
+
+def _scene_numbers(series: Series, request: Request, ids: Sequence[str]) -> NDArray[np.intp]:
+    if series.is_image:  # what getRegion calls an image that is in no collection is not documented
+        return np.zeros(len(ids), np.intp)
+    numbers = {scene_id: number for number, scene_id in enumerate(request.scene_ids)}
+    try:
+        return np.fromiter((numbers[scene_id] for scene_id in ids), np.intp, len(ids))
+    except KeyError as error:
+        raise BadAnswer(f"getRegion returned scene {error.args[0]!r}, which was not asked for.") from None
+
+
+def _check_once(request: Request, scene: NDArray[np.intp], row: NDArray[np.intp], col: NDArray[np.intp]) -> None:
+    window = request.window
+    index = (scene * window.height + row) * window.width + col
+    counts = np.bincount(index, minlength=request.rows)
+    if counts.size and counts.max() > 1:
+        number, pixel = divmod(int(counts.argmax()), window.size)
+        line, column = divmod(pixel, window.width)
+        raise BadAnswer(
+            f"getRegion returned row {line}, column {column} of scene {request.scene_ids[number]} "
+            f"{counts.max()} times; each pixel may come once."
+        )
+
+
+def _stack(
+    series: Series, name: str, column: NDArray[np.float64], shape: tuple[int, int, int], where: tuple[Any, Any, Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Values in the band's dtype and validity, both of `shape`, from one column of the answer."""
+    dtype = np.dtype(series.band(name).dtype)
+    present = ~np.isnan(column)
+    numbers = np.where(present, column, 0)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        wrong = (numbers != np.rint(numbers)) | (numbers < info.min) | (numbers > info.max)
+        if wrong.any():
+            value = numbers[int(np.argmax(wrong))]
+            raise BadAnswer(f"Band {name} is {dtype}, but getRegion returned {value}, which it cannot hold.")
+    values, valid = np.zeros(shape, dtype), np.zeros(shape, bool)
+    values[where] = numbers.astype(dtype)
+    valid[where] = present
+    return values, valid
+
+
+def _check_complete(series: Series, scene_id: str, window: Window, seen: NDArray[np.bool_]) -> None:
+    """A pixel may lack its row only where the scene has no data."""
+    if seen.all():
+        return
+    lines, columns = np.nonzero(~seen)
+    box = window.of(series.grid)
+    x, y = box.transform * (columns + 0.5, lines + 0.5)
+    missing = must_cover(series.scene(scene_id), series.bands[0].name, x, y, box)
+    if missing.any():
+        first = int(np.argmax(missing))
+        raise BadAnswer(
+            f"Scene {scene_id} returned {int(seen.sum()):,} of {seen.size:,} pixels of the {window.width} x "
+            f"{window.height} window, though its footprint covers {int(missing.sum()):,} of the others; the first "
+            f"missing is row {lines[first]}, column {columns[first]}. No file was written."
+        )

@@ -1,0 +1,67 @@
+"""Where Earth Engine is and who asks: the `EEFLOW_*` environment, or a `.env` file. Never what to download."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from eeflow.config import explain
+from eeflow.errors import ConfigError
+
+HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
+LOCAL = "local"
+
+
+class Settings(BaseSettings):
+    """The environment's settings, each from `EEFLOW_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="EEFLOW_", env_file=".env", extra="ignore", frozen=True)
+
+    ee_url: str = Field(HIGH_VOLUME_URL, description="Endpoint; `local` starts eelocal for the run.")
+    ee_project: str | None = Field(None, description="Google Cloud project that requests are counted on.")
+    ee_credentials: str | None = Field(
+        None, description="Path of a service-account key, or `anonymous`; unset: the user's stored ones."
+    )
+    # 40 is Earth Engine's default for concurrent interactive requests:
+    # https://developers.google.com/earth-engine/guides/usage
+    max_concurrent: int = Field(32, ge=1, le=1000, description="Requests in flight at once.")
+    max_per_second: float | None = Field(None, gt=0, description="Requests started per second.")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the endpoint is on this machine."""
+        return urlsplit(self.ee_url).hostname in {"localhost", "127.0.0.1", "::1"}
+
+    @property
+    def credentials(self) -> str | None:
+        """What `ee_credentials` says; on loopback nothing said means `anonymous`."""
+        return self.ee_credentials or ("anonymous" if self.is_loopback else None)
+
+    @property
+    def project(self) -> str | None:
+        """The project; on loopback nothing said means `local-project`."""
+        return self.ee_project or ("local-project" if self.is_loopback else None)
+
+
+def load_settings() -> Settings:
+    """The settings of the environment.
+
+    Raises:
+        ConfigError: a value that cannot be, or an endpoint that is no URL.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        text = explain(error, Settings)
+        name, _, rest = text.partition(" ")
+        raise ConfigError(f"EEFLOW_{name.upper()} {rest}") from None
+    url = settings.ee_url
+    parts = urlsplit(url)
+    if url != LOCAL and not (parts.scheme in {"http", "https"} and parts.netloc):
+        raise ConfigError(
+            f"EEFLOW_EE_URL is {url!r}; it must be `local` or start with https:// or http://, "
+            f"such as {HIGH_VOLUME_URL}."
+        )
+    return settings.model_copy(update={"ee_url": url.rstrip("/")})
