@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class BlockStore:
         """Writes a block; readers see all of it or nothing."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {f"values:{name}": values for name, values in block.values.items()}
+        arrays: dict[str, Any] = {f"values:{name}": values for name, values in block.values.items()}
         arrays |= {f"valid:{name}": np.packbits(valid, axis=1) for name, valid in block.valid.items()}
         arrays["seen"] = np.packbits(block.seen, axis=1)
         with whole_file(path) as part, part.open("wb") as file:

@@ -81,6 +81,10 @@ class IncompleteProduct(EEFlowError):
     """Blocks of a product are missing, so no file is written."""
 
 
+class Stopped(EEFlowError):
+    """The run was told to stop, or another request failed for good."""
+
+
 # Texts as Earth Engine words them, from recorded answers: each pattern is specific, since a loose one splits quota
 # errors into still more requests (seen in other downloaders). Order matters: the first that matches decides.
 _BY_TEXT: tuple[tuple[str, type[RequestError]], ...] = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 
 from eeflow.blocks import BlockStore
-from eeflow.errors import EEFlowError, RequestTooLarge, TransientError
+from eeflow.errors import RequestError, RequestTooLarge, Stopped, TransientError
 from eeflow.plan import Request, Series
 from eeflow.region import Block, decode, place, region_expression
 from eeflow.session import Session
@@ -28,71 +29,79 @@ class Receipt:
     splits: int
 
 
+@dataclass
+class Control:
+    """What a run's batches share: whom to tell of each settled request, and when to stop.
+
+    Attributes:
+        on_done: called after each request whose blocks are kept.
+        stop: once set, no further request is begun.
+    """
+
+    on_done: Callable[[], None] = lambda: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
 def fetch_batch(
-    session: Session,
-    series: Series,
-    requests: Sequence[Request],
-    store: BlockStore,
-    workers: int,
-    on_done: Callable[[], None] = lambda: None,
+    session: Session, series: Series, requests: Sequence[Request], store: BlockStore, workers: int, control: Control
 ) -> Receipt:
     """Fetches what is missing of a batch, `workers` requests at a time; each block is kept as soon as it is there.
 
     A request that fails for a passing reason does not stop the others: they are finished and kept, so that trying the
-    batch again asks for the failed ones only.
-
-    Args:
-        session: the connection.
-        series: what the requests are of.
-        requests: the batch.
-        store: where blocks go.
-        workers: threads.
-        on_done: called after each request.
+    batch again asks for the failed ones only. One that Earth Engine refuses for good stops the whole run.
 
     Raises:
         TransientError: some requests failed and may succeed later.
-        RequestError: Earth Engine refused one for good; the rest of the batch was not begun.
+        RequestError: Earth Engine refused one for good.
+        Stopped: the run was told to stop.
     """
-    missing = [request for request in requests if not all(store.has(key) for key in _keys(series, request).values())]
+    missing = missing_requests(series, requests, store)
     failed: list[TransientError] = []
     splits = 0
     with ThreadPoolExecutor(max(1, min(workers, len(missing))), thread_name_prefix="fetch") as pool:
-        waiting = {pool.submit(_fetch_one, session, series, request, store) for request in missing}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    splits += _outcome(future, failed)
-                    on_done()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        futures = [pool.submit(_fetch_one, session, series, request, store, control) for request in missing]
+        for future in as_completed(futures):
+            try:
+                splits += future.result()
+            except TransientError as error:
+                failed.append(error)
+            except BaseException:
+                control.stop.set()  # those still waiting in the pool end at once
+                raise
     if failed:
-        first = max(failed, key=lambda error: error.retry_after or 0)
-        raise type(first)(
-            f"{len(failed)} of {len(missing)} requests failed for now: {first}", first.status, first.retry_after
-        )
-    keys = tuple(key for request in requests for key in _keys(series, request).values())
-    return Receipt(keys, len(missing), splits)
+        worst = max(failed, key=lambda error: error.retry_after or 0)
+        text = str(worst) if len(missing) == 1 else f"{len(failed)} of {len(missing)} requests failed: {worst}"
+        raise type(worst)(text, worst.status, worst.retry_after)
+    return Receipt(batch_keys(series, requests), len(missing), splits)
 
 
-def _outcome(future: Future[int], failed: list[TransientError]) -> int:
-    try:
-        return future.result()
-    except TransientError as error:
-        failed.append(error)
-        return 0
+def batch_keys(series: Series, requests: Sequence[Request]) -> tuple[str, ...]:
+    """Keys of all blocks that the requests of a batch bring."""
+    return tuple(key for request in requests for key in _keys(series, request).values())
+
+
+def missing_requests(series: Series, requests: Sequence[Request], store: BlockStore) -> list[Request]:
+    """The requests, each for those of its scenes only whose blocks are not in the store."""
+    wanted = []
+    for request in requests:
+        absent = tuple(scene_id for scene_id, key in _keys(series, request).items() if not store.has(key))
+        if absent:
+            wanted.append(replace(request, scene_ids=absent))
+    return wanted
 
 
 def _keys(series: Series, request: Request) -> dict[str, str]:
     return {scene_id: series.block_key(scene_id, request.bands, request.window) for scene_id in request.scene_ids}
 
 
-def _fetch_one(session: Session, series: Series, request: Request, store: BlockStore) -> int:
+def _fetch_one(session: Session, series: Series, request: Request, store: BlockStore, control: Control) -> int:
     """Fetches one request's blocks into the store; returns how often it had to be split."""
+    if control.stop.is_set():
+        raise Stopped("The run was stopped before this request was sent.")
     blocks, splits = _fetch(session, series, request)
     for scene_id, key in _keys(series, request).items():
         store.save(key, blocks[scene_id])
+    control.on_done()
     return splits
 
 
@@ -103,9 +112,10 @@ def _fetch(session: Session, series: Series, request: Request) -> tuple[dict[str
     except RequestTooLarge as error:
         parts = request.split()
         if len(parts) == 1:
-            raise EEFlowError(
+            raise RequestError(
                 f"Earth Engine finds even one pixel too much (row {request.window.row}, column {request.window.col}, "
-                f"band {request.bands[0]}, scene {request.scene_ids[0]}): {error}"
+                f"band {request.bands[0]}, scene {request.scene_ids[0]}): {error}",
+                error.status,
             ) from error
     return _fetch_parts(session, series, request, parts)
 

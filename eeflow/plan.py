@@ -184,18 +184,12 @@ def make_series(job: Job, scenes: Sequence[Scene], bands: Sequence[str], grid: G
     )
 
 
-def make_plan(
-    job: Job,
-    series: Series,
-    has_block: Callable[[str], bool] = lambda key: False,
-    is_done: Callable[[Product], bool] = lambda product: False,
-) -> Plan:
-    """What to ask for, given the blocks and products that are already there.
+def make_plan(job: Job, series: Series, is_done: Callable[[Product], bool] = lambda product: False) -> Plan:
+    """What to ask for, given the products that are already there.
 
     Args:
         job: its `fan_out` decides whether bands are asked for together.
         series: what is wanted.
-        has_block: whether the block of that key is in the cache.
         is_done: whether the product is on disk, whole.
     """
     groups = band_groups([band.name for band in series.bands], job.fan_out)
@@ -203,12 +197,7 @@ def make_plan(
     parts = tuple(windows(series.grid, height, width))
     products = name_products(job.name, series)
     wanted = [product.scene_id for product in products if not is_done(product)]
-    requests = tuple(
-        request
-        for group in groups
-        for window in parts
-        for request in _requests(series, wanted, group, window, has_block)
-    )
+    requests = tuple(request for group in groups for window in parts for request in _requests(wanted, group, window))
     return Plan(series, products, groups, parts, requests)
 
 
@@ -278,13 +267,11 @@ def _product_key(series: Series, scene: Scene) -> str:
     return digest(["product-1", series.source, scene.scene_id, scene.version, bands, grid_hash(series.grid)])[:16]
 
 
-def _requests(
-    series: Series, scene_ids: Sequence[str], bands: tuple[str, ...], window: Window, has_block: Callable[[str], bool]
-) -> Iterator[Request]:
-    missing = [scene_id for scene_id in scene_ids if not has_block(series.block_key(scene_id, bands, window))]
+def _requests(scene_ids: Sequence[str], bands: tuple[str, ...], window: Window) -> Iterator[Request]:
+    """As many scenes together as one answer may hold."""
     together = max(1, min(MAX_ROWS // window.size, MAX_VALUES // (window.size * len(bands))))
-    for start in range(0, len(missing), together):
-        yield Request(tuple(missing[start : start + together]), bands, window)
+    for start in range(0, len(scene_ids), together):
+        yield Request(tuple(scene_ids[start : start + together]), bands, window)
 
 
 def _in_two(items: tuple[str, ...]) -> list[tuple[str, ...]]:

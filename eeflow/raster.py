@@ -1,0 +1,132 @@
+"""A product's pixels, put together from its blocks window by window: memory does not grow with the raster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eeflow.blocks import BlockStore
+from eeflow.errors import IncompleteProduct
+from eeflow.grid import Window
+from eeflow.plan import Plan, Product
+
+
+@dataclass(frozen=True)
+class Tile:
+    """All bands of a product in one window.
+
+    Attributes:
+        values: shape (band, height, width), in the product's dtype; 0 where not valid.
+        valid: shape (band, height, width), True where the band has a value.
+        seen: shape (height, width), True where the scene has data, be it masked.
+    """
+
+    window: Window
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a product holds, counted before it is written.
+
+    Attributes:
+        nodata: a value no valid pixel has, for pixels that are not valid; None where every value is taken.
+        shared_mask: whether all bands are valid in the same pixels.
+        valid_pixels: pixels valid in every band.
+        masked_pixels: pixels the scene has, masked in some band.
+        outside_pixels: pixels the scene misses.
+    """
+
+    dtype: np.dtype[Any]
+    nodata: float | int | None
+    shared_mask: bool
+    valid_pixels: int
+    masked_pixels: int
+    outside_pixels: int
+
+
+def tiles(plan: Plan, product: Product, store: BlockStore) -> Iterator[Tile]:
+    """The product, window by window.
+
+    Raises:
+        IncompleteProduct: a block is not in the store.
+    """
+    dtype = raster_dtype(plan)
+    names = [band.name for band in plan.series.bands]
+    for window in plan.windows:
+        values = np.zeros((len(names), window.height, window.width), dtype)
+        valid = np.zeros(values.shape, bool)
+        seen = np.zeros(values.shape[1:], bool)
+        for bands in plan.band_groups:
+            block = store.load(plan.series.block_key(product.scene_id, bands, window))
+            if block is None:
+                raise IncompleteProduct(
+                    f"{product.name}: bands {', '.join(bands)} of the {window.width} x {window.height} window at row "
+                    f"{window.row}, column {window.col} were not fetched. No file was written."
+                )
+            for name in bands:
+                values[names.index(name)] = block.values[name]
+                valid[names.index(name)] = block.valid[name]
+            seen |= block.seen
+        yield Tile(window, values, valid, seen)
+
+
+def raster_dtype(plan: Plan) -> np.dtype[Any]:
+    """The one dtype a GeoTIFF has, which holds every band without loss."""
+    return np.result_type(*(np.dtype(band.dtype) for band in plan.series.bands))
+
+
+def summarise(plan: Plan, product: Product, store: BlockStore) -> Summary:
+    """Counts validity and finds a nodata value; errors as in `tiles`."""
+    dtype = raster_dtype(plan)
+    free = _FreeValue(dtype)
+    shared = True
+    counts = np.zeros(3, np.int64)
+    for tile in tiles(plan, product, store):
+        whole = tile.valid.all(axis=0)
+        shared = shared and bool((tile.valid == tile.valid[0]).all())
+        counts += [whole.sum(), (tile.seen & ~whole).sum(), (~tile.seen).sum()]
+        free.add(tile.values[tile.valid])
+    valid, masked, outside = (int(count) for count in counts)
+    return Summary(dtype, free.find(), shared, valid, masked, outside)
+
+
+class _FreeValue:
+    """Finds a value of a dtype that none of the values seen has: the far end of its range if that is free."""
+
+    def __init__(self, dtype: np.dtype[Any]):
+        self.dtype = dtype
+        small = dtype.kind in "iu" and dtype.itemsize <= 2
+        self._used = np.zeros(2 ** (8 * dtype.itemsize), bool) if small else None
+        self._low: int | None = None
+        self._high: int | None = None
+
+    def add(self, values: NDArray[Any]) -> None:
+        if self.dtype.kind == "f" or not values.size:
+            return
+        low, high = int(values.min()), int(values.max())
+        self._low = low if self._low is None else min(self._low, low)
+        self._high = high if self._high is None else max(self._high, high)
+        if self._used is not None:
+            self._used[values.astype(np.int64) - np.iinfo(self.dtype).min] = True
+
+    def find(self) -> float | int | None:
+        if self.dtype.kind == "f":
+            return float("nan")
+        info = np.iinfo(self.dtype)
+        ends = [info.max, info.min] if info.min == 0 else [info.min, info.max]
+        if self._low is None or self._high is None:
+            return int(ends[0])
+        for end in ends:
+            if not self._low <= end <= self._high:
+                return int(end)
+        if self._used is not None and not self._used.all():
+            free = np.flatnonzero(~self._used) + int(info.min)
+            return int(free[-1] if info.min == 0 else free[0])
+        return None

@@ -1,0 +1,166 @@
+"""The `eeflow` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eeflow.config import Job, load_job
+from eeflow.errors import EEFlowError, UserError
+
+# Set before Prefect is imported, and only where the user has not: a quiet console, no call home, and time enough for
+# the temporary server's first start, which migrates its database.
+for _name, _value in {
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+app = typer.Typer(
+    name="eeflow",
+    help="Earth Engine imagery straight to the local disk.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job: what to download, where and when.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the job; repeatable.")
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Override output.root.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
+
+
+class ExitStatus(IntEnum):
+    """What the command's exit status says."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_INPUT = 2
+    PARTLY = 3
+    INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    job: JobFile, overrides: Overrides = None, out: Out = None, fresh: bool = False, as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Download what a job asks for: AOI to GeoTIFFs."""
+    with _errors(debug):
+        _run(load_job(job, overrides or (), out), fresh=fresh, as_json=as_json)
+
+
+@app.command()
+def plan(
+    job: JobFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Show what a run would do; spends nothing but the listing of scenes."""
+    from flows.planning import describe, draft  # noqa: PLC0415
+
+    with _errors(debug):
+        drafted = draft(load_job(job, overrides or (), out))
+        typer.echo(json.dumps(drafted, indent=2) if as_json else describe(drafted))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("demo"),
+    debug: Debug = False,
+) -> None:
+    """Download imagery of a farm from the local Earth Engine: no account, no network."""
+    from flows.demo import demo_job  # noqa: PLC0415
+    from flows.local import local_earth_engine  # noqa: PLC0415
+
+    with _errors(debug), local_earth_engine() as url:
+        job = demo_job(out)
+        typer.echo(f"eelocal, a local Earth Engine, answers at {url}; what it serves is generated, not real imagery.")
+        typer.echo(f"Downloading {', '.join(job.bands)} of {job.collection} over a farm near Herne, Belgium ...")
+        _run(job, fresh=True, as_json=False)
+        typer.echo("Files:")
+        for path in sorted(path for path in job.folder.iterdir() if not path.name.startswith(".")):
+            typer.echo(f"  {path}")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def local(context: typer.Context) -> None:
+    """Serve eelocal, a local Earth Engine, and print its URL."""
+    import eelocal  # noqa: PLC0415
+
+    sys.exit(eelocal.main(context.args))
+
+
+def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
+    from flows.download import download  # noqa: PLC0415  importing Prefect takes a second or two
+    from flows.progress import watcher  # noqa: PLC0415
+
+    with _progress_bar() as advance:
+        watcher.set(advance)
+        state = download(job, fresh=fresh, return_state=True)
+    report = state.result(raise_on_failure=False)
+    if isinstance(report, BaseException):
+        raise report
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        typer.echo(report.summary)
+    if report.failed:
+        typer.echo(f"error: {report.failed[0].error}", err=True)
+        sys.exit(ExitStatus.PARTLY if len(report.failed) < len(report.products) else ExitStatus.FAILED)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        rows: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in rows:
+                rows[stage] = bar.add_task(stage, total=total)
+            bar.update(rows[stage], completed=done)
+
+        yield advance
+
+
+@contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Errors become one line on stderr and an exit status; tracebacks only on request."""
+    if debug:
+        os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("error: interrupted; what was fetched is kept, and the same command goes on from there.", err=True)
+        sys.exit(ExitStatus.INTERRUPTED)
+    except (EEFlowError, OSError) as error:
+        if debug:
+            raise
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(ExitStatus.WRONG_INPUT if isinstance(error, UserError) else ExitStatus.FAILED)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

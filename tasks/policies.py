@@ -1,0 +1,72 @@
+"""Rules that tasks share: what is tried again and when, and how many requests all runs together may have open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import Task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from eeflow.errors import TransientError
+from eeflow.settings import load_settings
+
+LIMIT_NAME = "earth-engine"
+RETRIES = 6
+_FIRST_DELAY_SECONDS = 1.0
+# A killed run's slots come back when its lease ends.
+_LEASE_SECONDS = 120
+
+
+def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed task may be tried again: only for reasons that pass."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, TransientError)
+
+
+RETRY: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_delay_seconds": [_FIRST_DELAY_SECONDS * 2**n for n in range(RETRIES)],
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
+}
+
+
+def workers_per_batch() -> int:
+    """Requests one batch has open: a quarter of what the process may have, so that four batches fill it."""
+    return max(1, load_settings().max_concurrent // 4)
+
+
+@contextmanager
+def leased_slots(count: int) -> Iterator[int]:
+    """Holds up to `count` of the slots that all runs on the server share, renewed while the block lasts.
+
+    A global limit costs tens of milliseconds to take and much more under contention, so a batch takes its slots once
+    rather than a slot for each request. Without a running server there is nothing to share with: the process's own
+    gate is then the only limit.
+
+    Yields:
+        how many slots are held.
+    """
+    if not PREFECT_API_URL.value():
+        yield count
+        return
+    held = min(count, _limit())
+    with concurrency(LIMIT_NAME, occupy=held, lease_duration=_LEASE_SECONDS, strict=True):
+        yield held
+
+
+def _limit() -> int:
+    """The server's limit, made from the environment when it is not there yet."""
+    with get_client(sync_client=True) as client:
+        try:
+            return int(client.read_global_concurrency_limit_by_name(LIMIT_NAME).limit)
+        except ObjectNotFound:
+            limit = load_settings().max_concurrent
+            client.upsert_global_concurrency_limit_by_name(LIMIT_NAME, limit)
+            return limit

@@ -1,0 +1,79 @@
+"""Fetching pixels, as a task for each batch of windows: results cached by what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.context import TaskRunContext
+
+from eeflow.blocks import BlockStore
+from eeflow.config import digest
+from eeflow.fetch import Control, Receipt, batch_keys, fetch_batch, missing_requests
+from eeflow.plan import Plan, Request, Series
+from eeflow.session import current_session
+from tasks.policies import RETRY, leased_slots, workers_per_batch
+
+# Requests in one task. A task costs Prefect 5 ms here and 30 ms on the server, a request a second or more: enough
+# requests to make that nothing, few enough that progress shows and a retry repeats little.
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Requests of some bands that one task carries out."""
+
+    series: Series
+    requests: tuple[Request, ...]
+    number: int
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the blocks it brings."""
+        return batch_keys(self.series, self.requests)
+
+    def missing(self, store: BlockStore) -> int:
+        """How many of its requests have blocks that are not in the store."""
+        return len(missing_requests(self.series, self.requests, store))
+
+
+@dataclass(frozen=True, eq=False)
+class Fetching:
+    """What the batches of a run share: where blocks go, and how the run is told and stopped."""
+
+    store: BlockStore
+    control: Control
+
+
+def make_batches(plan: Plan) -> list[Batch]:
+    """The plan's requests in batches, each of one group of bands."""
+    batches: list[Batch] = []
+    for group in plan.band_groups:
+        requests = [request for request in plan.requests if request.bands == group]
+        for start in range(0, len(requests), BATCH_SIZE):
+            batches.append(Batch(plan.series, tuple(requests[start : start + BATCH_SIZE]), len(batches) + 1))
+    return batches
+
+
+def _content_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    batch: Batch = parameters["batch"]
+    return f"eeflow-fetch-{digest(batch.keys)}"
+
+
+def _run_name() -> str:
+    from prefect.runtime import task_run  # noqa: PLC0415  only known while a run is under way
+
+    batch: Batch = task_run.parameters["batch"]
+    bands = " ".join(batch.requests[0].bands)
+    return f"fetch {bands} ({len(batch.requests)} requests, batch {batch.number})"
+
+
+@task(name="fetch", task_run_name=_run_name, persist_result=True, cache_key_fn=_content_key, **RETRY)
+def fetch_task(batch: Batch, fetching: Fetching) -> Receipt:
+    """Fetches a batch into the store. Its result is a receipt; the pixels are in the store."""
+    with leased_slots(min(workers_per_batch(), len(batch.requests))) as slots:
+        receipt = fetch_batch(current_session(), batch.series, batch.requests, fetching.store, slots, fetching.control)
+    get_run_logger().info("%d requests, %d blocks, %d splits", receipt.requests, len(receipt.keys), receipt.splits)
+    return receipt
