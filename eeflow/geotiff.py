@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterWindow
 
 from eeflow import __version__
@@ -23,7 +22,7 @@ from eeflow.output import whole_file
 from eeflow.plan import TILE, Plan, Product
 from eeflow.raster import Summary, summarise, tiles
 
-_GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_CACHEMAX": 256}
+_GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256}
 
 _COG = {"compress": "deflate", "blocksize": TILE, "bigtiff": "if_safer", "overview_resampling": "nearest"}
 
@@ -116,7 +115,6 @@ def _write_tiles(path: Path, job: Job, plan: Plan, product: Product, store: Bloc
             raster.write(values, window=window)
             if layout.mask:
                 raster.write_mask(tile.valid[0], window=window)
-        raster.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (len(plan.series.bands) - 1)
         raster.descriptions = tuple(band.name for band in plan.series.bands)
         raster.update_tags(**_tags(job, plan, product))
 

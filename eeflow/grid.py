@@ -171,11 +171,11 @@ def crs_name(grid: GeoBox) -> str:
 @lru_cache(maxsize=64)
 def _crs_name(wkt: str) -> str:
     crs = pyproj.CRS.from_wkt(wkt)
-    for name, definition in _NAMED.items():
-        if crs.is_projected and crs.to_proj4() == pyproj.CRS.from_user_input(definition).to_proj4():
-            return name
     authority = crs.to_authority(min_confidence=100)
-    return ":".join(authority) if authority else crs.to_wkt("WKT1_GDAL")
+    if authority:
+        return ":".join(authority)
+    named = (name for name, definition in _NAMED.items() if crs.equals(pyproj.CRS.from_user_input(definition)))
+    return next(named, crs.to_wkt("WKT1_GDAL"))
 
 
 def parse_crs(text: str) -> pyproj.CRS:

@@ -9,10 +9,8 @@ from eeflow.config import Job, parse_job
 # A winter-wheat parcel of about 20 hectares among others near Herne, Belgium.
 _FARM = {
     "type": "Polygon",
-    "coordinates": [
-        [[4.0585, 50.7432], [4.0655, 50.7428], [4.0678, 50.7462], [4.0641, 50.7489], [4.0592, 50.7481], [4.0585, 50.7432]]
-    ],
-}  # fmt: skip
+    "coordinates": [[[4.0585, 50.7432], [4.0655, 50.7428], [4.0678, 50.7462], [4.0592, 50.7481], [4.0585, 50.7432]]],
+}
 
 
 def demo_job(root: Path) -> Job:

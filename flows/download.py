@@ -109,10 +109,8 @@ def _fetch(plan: Plan, store: BlockStore, fresh: bool, tally: _Tally) -> None:
     stage = Stage("fetch", sum(batch.missing(store) for batch in missing))
     fetching = Fetching(store, Control(stage.advance))
     futures = [
-        *fetch_task.map([quote(batch) for batch in stored], unmapped(quote(fetching))),
-        *fetch_task.with_options(refresh_cache=True).map(
-            [quote(batch) for batch in missing], unmapped(quote(fetching))
-        ),
+        *fetch_task.map(stored, unmapped(fetching)),
+        *fetch_task.with_options(refresh_cache=True).map(missing, unmapped(fetching)),
     ]
     try:
         receipts = [receipt for future in futures if (receipt := _result(future, tally))]
@@ -125,7 +123,7 @@ def _write(writing: Writing, products: list[Product], tally: _Tally) -> dict[str
     """Writes every product whose blocks are all there; entries by product key."""
     ready = [product for product in products if writing.is_ready(product)]
     stage = Stage("write", len(ready))
-    futures = write_task.map(unmapped(quote(writing)), [quote(product) for product in ready])
+    futures = write_task.map(unmapped(writing), ready)
     written = {}
     for product, future in zip(ready, futures, strict=True):
         if entry := _result(future, tally):

@@ -15,6 +15,8 @@ from flows.local import earth_engine
 
 # What Earth Engine took for a request of this kind in others' measurements; a run shows the truth.
 _SECONDS_PER_REQUEST = 3.0
+# Body, decoded lists and columns of one row while it is placed.
+_MEMORY_PER_ROW = 600
 
 
 def draft(job: Job) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def draft(job: Job) -> dict[str, Any]:
     plan = make_plan(job, make_series(job, scenes, bands, grid), is_done=lambda product: product.key in on_disk)
     check_limits(plan, job.limits)
     rows = max((request.rows for request in plan.requests), default=0)
+    together = min(session.settings.max_concurrent, max(1, len(plan.requests)))
     return {
         "job": job.name,
         "grid": {
@@ -54,14 +57,12 @@ def draft(job: Job) -> dict[str, Any]:
                 "values": plan.values,
                 "largest_request_rows": rows,
                 "answer_bytes": plan.wire_bytes,
-                "memory_bytes": rows * 600 * session.settings.max_concurrent // 4,
-                "seconds": round(
-                    len(plan.requests) * _SECONDS_PER_REQUEST / min(session.settings.max_concurrent, max(1, len(plan.requests))), 1
-                ),
+                "memory_bytes": rows * _MEMORY_PER_ROW * together,
+                "seconds": round(len(plan.requests) * _SECONDS_PER_REQUEST / together, 1),
             }
         },
         "pixel_bytes": plan.pixel_bytes,
-    }  # fmt: skip
+    }
 
 
 def describe(drafted: dict[str, Any]) -> str:
@@ -75,7 +76,7 @@ def describe(drafted: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{drafted['job']}",
-            f"  grid      {width} x {height} pixels in {grid['crs']}, {grid['transform'][0]:g} a pixel, hash {grid['hash']}",
+            f"  grid      {width} x {height} pixels of {grid['transform'][0]:g} in {grid['crs']}, hash {grid['hash']}",
             f"  bands     {bands}",
             f"  scenes    {drafted['scenes']}, of which {drafted['present']} are on disk",
             f"  requests  {cost['requests']} by getRegion, {cost['values']:,} values, "

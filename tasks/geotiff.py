@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -15,13 +13,11 @@ from eeflow.plan import Plan, Product
 from eeflow.quicklook import write_quicklook
 
 
-@dataclass(frozen=True)
 class Writing:
-    """What is needed to write the products of a run."""
+    """What is needed to write the products of a run. A plain class, so that Prefect does not search its fields."""
 
-    job: Job
-    plan: Plan
-    store: BlockStore
+    def __init__(self, job: Job, plan: Plan, store: BlockStore):
+        self.job, self.plan, self.store = job, plan, store
 
     def is_ready(self, product: Product) -> bool:
         """Whether every block of the product is in the store."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,13 +21,12 @@ from tasks.policies import RETRY, leased_slots, workers_per_batch
 BATCH_SIZE = 32
 
 
-@dataclass(frozen=True, eq=False)
+# Plain classes, because Prefect searches the fields of dataclasses for futures, all scenes of a series among them.
 class Batch:
     """Requests of some bands that one task carries out."""
 
-    series: Series
-    requests: tuple[Request, ...]
-    number: int
+    def __init__(self, series: Series, requests: Sequence[Request], number: int):
+        self.series, self.requests, self.number = series, tuple(requests), number
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -39,12 +38,11 @@ class Batch:
         return len(missing_requests(self.series, self.requests, store))
 
 
-@dataclass(frozen=True, eq=False)
 class Fetching:
     """What the batches of a run share: where blocks go, and how the run is told and stopped."""
 
-    store: BlockStore
-    control: Control
+    def __init__(self, store: BlockStore, control: Control):
+        self.store, self.control = store, control
 
 
 def make_batches(plan: Plan) -> list[Batch]:
@@ -53,7 +51,7 @@ def make_batches(plan: Plan) -> list[Batch]:
     for group in plan.band_groups:
         requests = [request for request in plan.requests if request.bands == group]
         for start in range(0, len(requests), BATCH_SIZE):
-            batches.append(Batch(plan.series, tuple(requests[start : start + BATCH_SIZE]), len(batches) + 1))
+            batches.append(Batch(plan.series, requests[start : start + BATCH_SIZE], len(batches) + 1))
     return batches
 
 
