@@ -1,0 +1,188 @@
+"""Image: loading, and choosing, naming and joining bands."""
+# ruff: noqa: N803 - parameters are named as Earth Engine's arguments
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from eelocal.errors import EarthEngineError
+from eelocal.promote import constant_image, promote
+from eelocal.registry import algorithm
+from eelocal.stored import load_image
+from eelocal.values.geometry import Geometry
+from eelocal.values.image import Band, Image
+from eelocal.values.projection import Projection
+
+# RE2 and Python agree on what is used in band names; only these make a selector a pattern.
+_NESTED_REPEAT = re.compile(r"[+*}]\)[+*{]")
+
+
+@algorithm("Image.load")
+def load(id: str, version: int) -> Image:
+    """An image asset."""
+    return load_image(id)
+
+
+@algorithm("Image.constant")
+def constant(value: Any) -> Image:
+    """An image of a number, or of a list of numbers, one band each."""
+    return constant_image(value)
+
+
+@algorithm("Image.select", keeps="input")
+def select(input: Image, bandSelectors: list[Any], newNames: list[str] | None) -> Image:
+    """Bands by name, pattern or position, renamed if asked."""
+    return input.with_bands(renamed(select_bands(input, bandSelectors), newNames))
+
+
+@algorithm("Image.rename", keeps="input")
+def rename(input: Image, names: list[str]) -> Image:
+    """All bands under new names."""
+    return input.with_bands(renamed(list(input.bands), names))
+
+
+@algorithm("Image.regexpRename", keeps="input")
+def regexp_rename(input: Image, regex: str, replacement: str, all: bool) -> Image:
+    """Bands with parts of their names replaced."""
+    pattern = compiled(regex)
+    java = re.sub(r"\$(\d)", r"\\\1", replacement)
+    return input.with_bands([b.renamed(pattern.sub(java, b.name, count=0 if all else 1)) for b in input.bands])
+
+
+@algorithm("Image.slice", keeps="image")
+def slice_bands(image: Image, start: int, end: int | None) -> Image:
+    """A run of bands by position."""
+    return image.with_bands(image.bands[start:end])
+
+
+@algorithm("Image.addBands", keeps="dstImg")
+def add_bands(dstImg: Image, srcImg: Image, names: list[str] | None, overwrite: bool) -> Image:
+    """The bands of one image and those of another."""
+    added = list(srcImg.bands) if names is None else select_bands(srcImg, names)
+    return dstImg.with_bands(joined(dstImg.bands, added, overwrite=overwrite))
+
+
+@algorithm("Image.cat")
+def cat(images: list[Any]) -> Image:
+    """All bands of all images, with the metadata of the first."""
+    if not images:
+        return Image(())
+    promoted: list[Image] = [promote(image, "Image", "Image.cat, argument 'images'") for image in images]
+    bands: list[Band] = []
+    for image in promoted:
+        bands = joined(bands, image.bands, overwrite=False)
+    return promoted[0].with_bands(bands)
+
+
+@algorithm("Image.bandNames")
+def band_names(image: Image) -> list[str]:
+    """Names of the bands."""
+    return image.names
+
+
+@algorithm("Image.bandTypes")
+def band_types(image: Image) -> dict[str, Any]:
+    """Pixel type of each band."""
+    return {band.name: band.type for band in image.bands}
+
+
+@algorithm("Image.projection")
+def projection(image: Image) -> Projection:
+    """The default projection, which must be that of all bands."""
+    if not image.bands:
+        raise EarthEngineError("The image has no bands, so it has no projection.")
+    found = {band.projection for band in image.bands}
+    if len(found) > 1:
+        raise EarthEngineError(
+            "The bands of the specified image contains different projections. Use Image.select to pick a single band."
+        )
+    return found.pop()
+
+
+@algorithm("Image.geometry", "Element.geometry", "Feature.geometry")
+def geometry(feature: Any, maxError: Any, proj: Projection | None, geodesics: bool | None) -> Geometry | None:
+    """Where an element is: the footprint of an image, in another projection if asked."""
+    found: Geometry | None = feature.geometry
+    if found is None or proj is None or found.unbounded:
+        return found
+    return Geometry(found.in_crs(proj.crs), proj.crs, bool(geodesics))
+
+
+def select_bands(image: Image, selectors: Sequence[Any]) -> list[Band]:
+    """Bands for names, patterns and positions, in the order of the selectors."""
+    chosen: list[Band] = []
+    for selector in selectors:
+        chosen.extend(_matching(image, selector))
+    return chosen
+
+
+def renamed(bands: Sequence[Band], names: Sequence[str] | None) -> list[Band]:
+    """Bands under new names, one for each."""
+    if names is None:
+        return list(bands)
+    if len(names) != len(bands):
+        raise EarthEngineError(f"The number of names ({len(names)}) must match the number of bands ({len(bands)}).")
+    bad = next((name for name in names if not isinstance(name, str)), None)
+    if bad is not None:
+        raise EarthEngineError(f"Band names must be strings. Got {str(bad)[:100]!r}.")
+    return [band.renamed(name) for band, name in zip(bands, names, strict=True)]
+
+
+def joined(bands: Sequence[Band], added: Sequence[Band], *, overwrite: bool) -> list[Band]:
+    """Bands and more bands; one whose name is taken replaces it or gets `_1`, `_2`, ..."""
+    result = list(bands)
+    position = {band.name: i for i, band in enumerate(result)}
+    for band in added:
+        if overwrite and band.name in position:
+            result[position[band.name]] = band
+            continue
+        name = free_name(band.name, position)
+        position[name] = len(result)
+        result.append(band.renamed(name))
+    return result
+
+
+def free_name(name: str, taken: Any) -> str:
+    """The name, with the first numerical suffix that is free if it is taken."""
+    if name not in taken:
+        return name
+    number = 1
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A regular expression; one that could run away (RE2 has none) is refused."""
+    if len(pattern) > 1000 or _NESTED_REPEAT.search(pattern):
+        raise EarthEngineError(f"Invalid regular expression: '{pattern[:100]}'.")
+    try:
+        return re.compile(pattern)
+    except re.error as exc:
+        raise EarthEngineError(f"Invalid regular expression: '{pattern[:100]}' ({exc}).") from exc
+
+
+def _matching(image: Image, selector: Any) -> list[Band]:
+    if isinstance(selector, str):
+        return _by_name(image, selector)
+    if isinstance(selector, (int, float)) and not isinstance(selector, bool):
+        position = int(selector)
+        if not 0 <= position < len(image.bands):
+            raise EarthEngineError(f"Band index {position} is out of range: the image has {len(image.bands)} bands.")
+        return [image.bands[position]]
+    raise EarthEngineError(f"Band selectors must be strings or integers. Got {str(selector)[:100]!r}.")
+
+
+def _by_name(image: Image, selector: str) -> list[Band]:
+    exact = [band for band in image.bands if band.name == selector]
+    if exact:
+        return exact
+    pattern = compiled(selector)
+    found = [band for band in image.bands if pattern.fullmatch(band.name)]
+    if not found:
+        raise EarthEngineError(
+            f"Band pattern '{selector}' did not match any bands. Available bands: [{', '.join(image.names)}]"
+        )
+    return found

@@ -1,0 +1,51 @@
+"""The one error of this package: what Earth Engine answers when it cannot do what was asked."""
+
+from __future__ import annotations
+
+# https://cloud.google.com/apis/design/errors#handling_errors
+_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class EarthEngineError(Exception):
+    """An error that reaches the caller as JSON in Google's form.
+
+    Attributes:
+        message: the sentence, without the name of the algorithm unless `located`.
+        code: HTTP status.
+        located: True once the message begins with the algorithm that raised it.
+    """
+
+    def __init__(self, message: str, code: int = 400, *, located: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.located = located
+
+    @property
+    def status(self) -> str:
+        """Google's canonical name of the HTTP status."""
+        return _STATUS.get(self.code, "UNKNOWN")
+
+    def at(self, algorithm: str) -> EarthEngineError:
+        """The same error with the algorithm's name before it, unless it has one already."""
+        if self.located:
+            return self
+        return EarthEngineError(f"{algorithm}: {self.message}", self.code, located=True)
+
+    def body(self) -> dict[str, object]:
+        """The answer's JSON: recorded in gee-community/geemap#1465."""
+        return {"error": {"code": self.code, "message": self.message, "status": self.status}}
+
+
+class NoValueError(EarthEngineError):
+    """A property or key that is not there."""

@@ -1,0 +1,195 @@
+"""Which pixels of a lattice a geometry takes, in which order, and how to read them in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely.geometry.base import BaseGeometry
+
+from eelocal.errors import EarthEngineError
+from eelocal.grid import Grid, to_pixels
+from eelocal.values.geometry import Geometry, point_coordinates
+from eelocal.values.projection import Projection
+
+Ints = NDArray[np.int64]
+_CHUNK = 2**20  # centres tested at once
+_MAX_TESTED = 2**25  # beyond this the count is taken from the area: such a request is refused anyway
+_BLOCK = 64  # side of the blocks scattered pixels are read in
+_SPARSE = 4  # a rectangle with more than this many times the pixels wanted is read in blocks
+_POINT_KINDS, _LINE_KINDS, _AREA_KINDS = (0,), (1, 2), (3,)  # shapely's type ids after taking multi-parts apart
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Pixels by column and row, in the order they are answered.
+
+    `estimate` is a count without the pixels, for regions far beyond any limit.
+    """
+
+    cols: Ints
+    rows: Ints
+    estimate: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of pixels."""
+        return int(self.cols.size) if self.estimate is None else self.estimate
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of the lattice and the wanted pixels in it.
+
+    Attributes:
+        grid: the rectangle.
+        index: positions of its pixels among all cells.
+        cols: their columns in the rectangle.
+        rows: their rows in the rectangle.
+    """
+
+    grid: Grid
+    index: Ints
+    cols: Ints
+    rows: Ints
+
+
+def choose_cells(geometry: Geometry, projection: Projection) -> Cells:
+    """Pixels of a geometry: by centre for areas, by containment for points, by touch for lines.
+
+    Areas and close grids of points come in raster order, row by row; scattered points in a fixed order which is
+    neither that of the input nor sorted, as recorded.
+    """
+    if geometry.unbounded:
+        raise EarthEngineError("Unable to use an unbounded geometry: give a region with an end.")
+    shape = geometry.in_crs(projection.crs)
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    kinds = shapely.get_type_id(parts)
+    areas = _in_pixels(parts[np.isin(kinds, _AREA_KINDS)], projection)
+    estimate = _estimate(areas)
+    if estimate is not None:
+        return Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), estimate)
+    lines = _in_pixels(parts[np.isin(kinds, _LINE_KINDS)], projection)
+    found = [_by_point(shape, projection), _by_centre(areas), _by_touch(lines)]
+    cols, rows = (np.concatenate([pair[axis] for pair in found]) for axis in (0, 1))
+    cols, rows = _unique(cols, rows)
+    scattered = not len(areas) and not len(lines) and not _dense(cols, rows)
+    order = _shuffled(cols, rows) if scattered else np.lexsort((cols, rows))
+    return Cells(cols[order], rows[order])
+
+
+def blocks(cells: Cells, projection: Projection) -> Iterator[Block]:
+    """Rectangles which together hold all cells, without much that nobody wants."""
+    everything = np.arange(cells.cols.size)
+    if _dense(cells.cols, cells.rows) or cells.cols.size * _SPARSE > _box_size(cells.cols, cells.rows):
+        yield _block(cells, everything, projection)
+        return
+    key = (cells.rows // _BLOCK) * 2**32 + cells.cols // _BLOCK
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order])) + 1
+    for part in np.split(order, starts):
+        yield _block(cells, part, projection)
+
+
+def _block(cells: Cells, index: Ints, projection: Projection) -> Block:
+    cols, rows = cells.cols[index], cells.rows[index]
+    c0, r0 = int(cols.min()), int(rows.min())
+    lattice = Grid(projection.crs, projection.transform, 1, 1)
+    grid = lattice.window(c0, r0, int(cols.max()) - c0 + 1, int(rows.max()) - r0 + 1)
+    return Block(grid, index, cols - c0, rows - r0)
+
+
+def _in_pixels(parts: NDArray[Any], projection: Projection) -> NDArray[Any]:
+    """Shapes with coordinates in columns and rows."""
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(to_pixels(projection.transform, xy[:, 0], xy[:, 1]))
+
+    moved: NDArray[Any] = shapely.transform(parts, move)
+    return moved
+
+
+def _by_point(shape: BaseGeometry, projection: Projection) -> tuple[Ints, Ints]:
+    points = point_coordinates(shape)
+    cols, rows = to_pixels(projection.transform, points[:, 0], points[:, 1])
+    return np.floor(cols).astype(np.int64), np.floor(rows).astype(np.int64)
+
+
+def _by_centre(areas: NDArray[Any]) -> tuple[Ints, Ints]:
+    found: list[tuple[Ints, Ints]] = [_none()]
+    for area in areas:
+        shapely.prepare(area)
+        left, top, right, bottom = _bounds(area)
+        width = right - left
+        step = max(1, _CHUNK // max(1, width))
+        for row in range(top, bottom, step):
+            found.append(_inside(area, left, width, row, min(step, bottom - row)))
+    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+
+def _inside(area: BaseGeometry, col: int, width: int, row: int, height: int) -> tuple[Ints, Ints]:
+    rows, cols = np.mgrid[row : row + height, col : col + width]
+    inside = shapely.intersects_xy(area, cols + 0.5, rows + 0.5)
+    return cols[inside], rows[inside]
+
+
+def _by_touch(lines: NDArray[Any]) -> tuple[Ints, Ints]:
+    found: list[tuple[Ints, Ints]] = [_none()]
+    for line in lines:
+        left, top, right, bottom = _bounds(line)
+        shape = (bottom - top + 1, right - left + 1)
+        if shape[0] * shape[1] > _MAX_TESTED:
+            raise EarthEngineError("User memory limit exceeded.")
+        moved = shapely.transform(line, lambda xy, at=(left, top): xy - np.array(at))
+        rows, cols = np.nonzero(rasterize([moved], shape, all_touched=True))
+        found.append((cols + left, rows + top))
+    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+
+def _estimate(areas: NDArray[Any]) -> int | None:
+    """About how many pixels, if they are too many to test one by one."""
+    boxes = [_bounds(area) for area in areas]
+    tested = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    return int(round(float(shapely.area(areas).sum()))) if tested > _MAX_TESTED else None
+
+
+def _bounds(shape: BaseGeometry) -> tuple[int, int, int, int]:
+    """First column and row, and the ones after the last."""
+    left, top, right, bottom = shape.bounds
+    return int(np.floor(left)), int(np.floor(top)), int(np.ceil(right)), int(np.ceil(bottom))
+
+
+def _none() -> tuple[Ints, Ints]:
+    return np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+
+def _unique(cols: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    if not cols.size:
+        return cols, rows
+    pairs = np.unique(np.column_stack([rows, cols]), axis=0)
+    return pairs[:, 1], pairs[:, 0]
+
+
+def _dense(cols: Ints, rows: Ints) -> bool:
+    """Whether pixels fill at least half of their bounding rectangle."""
+    return 2 * cols.size >= _box_size(cols, rows)
+
+
+def _box_size(cols: Ints, rows: Ints) -> int:
+    if not cols.size:
+        return 0
+    return int(np.ptp(cols) + 1) * int(np.ptp(rows) + 1)
+
+
+def _shuffled(cols: Ints, rows: Ints) -> Ints:
+    """An order that depends on nothing but the pixels: by a hash of column and row (splitmix64's multipliers)."""
+    mixed = cols.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ rows.astype(np.uint64) * np.uint64(
+        0xBF58476D1CE4E5B9
+    )
+    order: Ints = np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")
+    return order

@@ -1,0 +1,171 @@
+"""Pixels of an image on a grid: the limits, the evaluation by strips, and the grid of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eelocal.algorithms.image_bands import select_bands
+from eelocal.errors import EarthEngineError
+from eelocal.grid import Grid, Pixels, to_pixels
+from eelocal.values.geometry import Geometry
+from eelocal.values.image import Band, Image
+from eelocal.values.projection import Projection, parse_crs, to_transform, transformer
+
+# https://developers.google.com/earth-engine/reference/rest/v1/projects.image/computePixels
+MAX_BYTES = 48 * 2**20
+MAX_SIDE = 32768
+MAX_BANDS = 1024
+_STRIP = 2**19  # pixels evaluated at once: small enough that intermediate images stay out of the way
+_AFFINE = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Bands and the grid they are wanted on."""
+
+    bands: tuple[Band, ...]
+    grid: Grid
+
+    def check(self) -> None:
+        """Raises Earth Engine's own error for what is too large; a mask byte counts for each band and pixel."""
+        width, height = self.grid.width, self.grid.height
+        if max(width, height) > MAX_SIDE:
+            raise EarthEngineError(
+                f"Pixel grid dimensions ({width}x{height}) must be less than or equal to {MAX_SIDE}."
+            )
+        if len(self.bands) > MAX_BANDS:
+            raise EarthEngineError(f"Number of bands ({len(self.bands)}) must be less than or equal to {MAX_BANDS}.")
+        size = width * height * sum(band.type.dtype.itemsize + 1 for band in self.bands)
+        if size > MAX_BYTES:
+            raise EarthEngineError(
+                f"Total request size ({size} bytes) must be less than or equal to {MAX_BYTES} bytes."
+            )
+
+    def strips(self) -> Iterator[tuple[int, int, list[Pixels]]]:
+        """(first row, last row + 1, pixels of each band), from top to bottom."""
+        rows = max(1, _STRIP // self.grid.width)
+        for start in range(0, self.grid.height, rows):
+            height = min(rows, self.grid.height - start)
+            part = self.grid.window(0, start, self.grid.width, height)
+            yield start, start + height, [band.pixels(part) for band in self.bands]
+
+    def structured(self) -> NDArray[Any]:
+        """One field per band, masked pixels 0: what fileFormat NPY holds."""
+        fields = [(band.name, band.type.dtype.newbyteorder("<")) for band in self.bands]
+        result = np.zeros(self.grid.shape, np.dtype(fields))
+        for start, stop, found in self.strips():
+            for band, pixels in zip(self.bands, found, strict=True):
+                result[band.name][start:stop] = filled(pixels)
+        return result
+
+    def arrays(self) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_]]]:
+        """Values (0 where masked) and validity of each band."""
+        values = [np.zeros(self.grid.shape, band.type.dtype) for band in self.bands]
+        valid = [np.zeros(self.grid.shape, bool) for _ in self.bands]
+        for start, stop, found in self.strips():
+            for i, pixels in enumerate(found):
+                values[i][start:stop] = filled(pixels)
+                valid[i][start:stop] = pixels.valid
+        return values, valid
+
+
+def filled(pixels: Pixels) -> NDArray[Any]:
+    """Values with 0 where masked: `Masked or missing data will be encoded as zeroes`."""
+    if pixels.valid.all():
+        return pixels.values
+    return np.where(pixels.valid, pixels.values, 0).astype(pixels.values.dtype, copy=False)
+
+
+def raster(image: Image, grid: Mapping[str, Any] | None, bands: Sequence[str], region: Geometry | None) -> Raster:
+    """What a request for pixels asks for.
+
+    Args:
+        image: the image.
+        grid: the REST PixelGrid; what it leaves out is that of the image.
+        bands: band ids; none means all.
+        region: bounds used when the grid has no dimensions or origin.
+    """
+    chosen = tuple(select_bands(image, bands)) if bands else image.bands
+    if not chosen:
+        raise EarthEngineError("The image has no bands.")
+    made = Raster(chosen, request_grid(chosen[0], image, grid or {}, region))
+    made.check()
+    return made
+
+
+def request_grid(band: Band, image: Image, grid: Mapping[str, Any], region: Geometry | None) -> Grid:
+    """The REST PixelGrid as a grid."""
+    projection = _projection(grid, band.projection)
+    dimensions = grid.get("dimensions")
+    if "affineTransform" in grid and dimensions:
+        return Grid(projection.crs, projection.transform, *_dimensions(dimensions))
+    native = band.dimensions is not None and projection == band.projection and region is None
+    if native and not dimensions and band.dimensions:
+        return Grid(projection.crs, projection.transform, *band.dimensions)
+    bounds = bounds_in(region or image.geometry, projection.crs)
+    if dimensions:
+        return stretched(projection.crs, bounds, *_dimensions(dimensions))
+    return snapped(projection, bounds)
+
+
+def bounds_in(region: Geometry | None, crs: str) -> tuple[float, float, float, float]:
+    """Bounds of a region in a system; 400 for one without an end."""
+    if region is None or region.unbounded or region.shape.is_empty:
+        raise EarthEngineError("Unable to compute pixels of an unbounded image: give a grid with dimensions.")
+    left, bottom, right, top = region.in_crs(crs).bounds
+    return left, bottom, right, top
+
+
+def stretched(crs: str, bounds: tuple[float, float, float, float], width: int, height: int) -> Grid:
+    """Width x height pixels over bounds, north up."""
+    left, bottom, right, top = bounds
+    return Grid(crs, ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top), width, height)
+
+
+def snapped(projection: Projection, bounds: tuple[float, float, float, float]) -> Grid:
+    """The pixels of a lattice that cover bounds."""
+    left, bottom, right, top = bounds
+    cols, rows = zip(
+        *(to_pixels(projection.transform, x, y) for x in (left, right) for y in (bottom, top)), strict=True
+    )
+    col, row = int(np.floor(min(cols) + 1e-6)), int(np.floor(min(rows) + 1e-6))
+    width, height = int(np.ceil(max(cols) - 1e-6)) - col, int(np.ceil(max(rows) - 1e-6)) - row
+    return Grid(projection.crs, projection.transform, 1, 1).window(col, row, max(1, width), max(1, height))
+
+
+def _projection(grid: Mapping[str, Any], default: Projection) -> Projection:
+    code = grid.get("crsCode") or grid.get("crsWkt")
+    if code is not None and not isinstance(code, str):
+        raise EarthEngineError("The crsCode must be a string.")
+    if code:
+        parse_crs(code)
+    affine = grid.get("affineTransform")
+    if affine is not None:
+        if not isinstance(affine, Mapping):
+            raise EarthEngineError("The affineTransform must be an object.")
+        return Projection(code or default.crs).with_transform(to_transform([affine.get(k, 0) for k in _AFFINE]))
+    if not code or code == default.crs:
+        return default
+    return _same_scale(default, code)
+
+
+def _same_scale(default: Projection, code: str) -> Projection:
+    scale = default.nominal_scale
+    transformer(default.crs, code)
+    a, b, c, d, e, f = Projection(code).at_scale(scale).transform
+    return Projection(code, (a, b, c, d, -e, f))
+
+
+def _dimensions(body: Any) -> tuple[int, int]:
+    if not isinstance(body, Mapping):
+        raise EarthEngineError("Grid dimensions must be an object with width and height.")
+    width, height = body.get("width"), body.get("height")
+    for number in (width, height):
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise EarthEngineError(f"Grid dimensions must be positive. Got {width}x{height}.")
+    return int(str(width)), int(str(height))
