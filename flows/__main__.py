@@ -16,10 +16,10 @@ import typer
 from eeflow.config import Job, load_job
 from eeflow.errors import EEFlowError, UserError
 
-# Set before Prefect is imported, and only where the user has not: a quiet console, no call home, and time enough for
-# the temporary server's first start, which migrates its database.
+# Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
+# call home, and time enough for the temporary server's first start, which migrates its database.
 for _name, _value in {
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }.items():

@@ -24,7 +24,6 @@ from eeflow.ledger import Entry, Ledger
 from eeflow.output import exclusive
 from eeflow.plan import Plan, Product, check_limits, make_plan, make_series
 from eeflow.scenes import Scene, choose_bands
-from eeflow.session import current_session
 from flows.local import earth_engine
 from flows.progress import Stage
 from flows.report import ProductReport, RunReport
@@ -33,6 +32,7 @@ from tasks.geotiff import Writing, write_task
 from tasks.grid import build_grid_task
 from tasks.region import Fetching, fetch_task, make_batches
 from tasks.scenes import find_scenes_task
+from tasks.session import connect_task
 
 # More threads than batches run at once, since a task that waits for its retry keeps its thread.
 TASK_THREADS = 8
@@ -63,7 +63,7 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
     started = time.monotonic()
     aoi = load_aoi_task(job.aoi)
     with earth_engine(), exclusive(job.folder):
-        session = current_session()
+        session = connect_task()
         tally = _Tally(session.requests, session.failures)
         scenes = find_scenes_task(job, aoi)
         products = _make_products(job, aoi, scenes, fresh, tally) if scenes else []
