@@ -81,7 +81,8 @@ def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> 
         size=size,
         valid_pixels=summary.valid_pixels,
         masked_pixels=summary.masked_pixels,
-        outside_pixels=summary.outside_pixels,
+        missed_pixels=summary.missed_pixels,
+        clipped_pixels=summary.clipped_pixels,
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

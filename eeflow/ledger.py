@@ -15,8 +15,8 @@ _MIGRATIONS = (
     CREATE TABLE products (
         path TEXT PRIMARY KEY, key TEXT NOT NULL, scene_id TEXT NOT NULL, version INTEGER, time_start TEXT,
         grid_hash TEXT NOT NULL, job_hash TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
-        valid_pixels INTEGER NOT NULL, masked_pixels INTEGER NOT NULL, outside_pixels INTEGER NOT NULL,
-        written_at TEXT NOT NULL
+        valid_pixels INTEGER NOT NULL, masked_pixels INTEGER NOT NULL, missed_pixels INTEGER NOT NULL,
+        clipped_pixels INTEGER NOT NULL, written_at TEXT NOT NULL
     )
     """,
 )
@@ -31,7 +31,8 @@ class Entry:
         key: the product's content hash.
         valid_pixels: pixels with a value in every band.
         masked_pixels: pixels the scene has, masked in some band.
-        outside_pixels: pixels the scene misses.
+        missed_pixels: pixels the scene has no data for.
+        clipped_pixels: pixels outside the area, where the product is clipped to it.
     """
 
     path: str
@@ -45,13 +46,14 @@ class Entry:
     size: int
     valid_pixels: int
     masked_pixels: int
-    outside_pixels: int
+    missed_pixels: int
+    clipped_pixels: int
     written_at: str
 
     @property
     def valid_fraction(self) -> float:
-        """Share of the grid's pixels that are valid in every band."""
-        return self.valid_pixels / max(1, self.valid_pixels + self.masked_pixels + self.outside_pixels)
+        """Share of the pixels that are valid in every band, clipped ones not counted."""
+        return self.valid_pixels / max(1, self.valid_pixels + self.masked_pixels + self.missed_pixels)
 
 
 _COLUMNS = tuple(field.name for field in fields(Entry))

@@ -10,8 +10,11 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import pyproj
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
+from eeflow.aoi import AOI
 from eeflow.config import Job, Limits, digest, safe_name
 from eeflow.errors import LimitExceeded
 from eeflow.grid import Window, crs_name, grid_hash, windows
@@ -137,6 +140,7 @@ class Plan:
 
     Attributes:
         products: every product of the job.
+        outline: in the grid's CRS, what products are clipped to; None to keep the whole grid.
         band_groups: bands asked for together.
         windows: the grid's windows, the same for every scene.
         requests: what has to be asked for.
@@ -147,6 +151,7 @@ class Plan:
     band_groups: tuple[tuple[str, ...], ...]
     windows: tuple[Window, ...]
     requests: tuple[Request, ...]
+    outline: BaseGeometry | None = None
 
     @property
     def values(self) -> int:
@@ -184,21 +189,32 @@ def make_series(job: Job, scenes: Sequence[Scene], bands: Sequence[str], grid: G
     )
 
 
-def make_plan(job: Job, series: Series, is_done: Callable[[Product], bool] = lambda product: False) -> Plan:
+def make_plan(
+    job: Job,
+    series: Series,
+    outline: BaseGeometry | None = None,
+    is_done: Callable[[Product], bool] = lambda product: False,
+) -> Plan:
     """What to ask for, given the products that are already there.
 
     Args:
         job: its `fan_out` decides whether bands are asked for together.
         series: what is wanted.
+        outline: in the grid's CRS, what to clip products to; None to keep the whole grid.
         is_done: whether the product is on disk, whole.
     """
     groups = band_groups([band.name for band in series.bands], job.fan_out)
     height, width = window_shape(series.grid.shape, max(len(group) for group in groups))
     parts = tuple(windows(series.grid, height, width))
-    products = name_products(job.name, series)
+    products = name_products(job.name, series, outline)
     wanted = [product.scene_id for product in products if not is_done(product)]
     requests = tuple(request for group in groups for window in parts for request in _requests(wanted, group, window))
-    return Plan(series, products, groups, parts, requests)
+    return Plan(series, products, groups, parts, requests, outline)
+
+
+def outline(job: Job, aoi: AOI, grid: GeoBox) -> BaseGeometry | None:
+    """What the job's products are clipped to, in the grid's CRS; None when it does not clip."""
+    return aoi.to_crs(pyproj.CRS.from_wkt(grid.crs.to_wkt())) if job.aoi.clip else None
 
 
 def check_limits(plan: Plan, limits: Limits) -> None:
@@ -246,7 +262,7 @@ def window_shape(shape: tuple[int, int], bands: int) -> tuple[int, int]:
     return rows, cols
 
 
-def name_products(name: str, series: Series) -> tuple[Product, ...]:
+def name_products(name: str, series: Series, outline: BaseGeometry | None = None) -> tuple[Product, ...]:
     """The products of a series: one a scene, named by its time; a number is added where two would share a name."""
     taken: dict[str, int] = {}
     products = []
@@ -254,7 +270,7 @@ def name_products(name: str, series: Series) -> tuple[Product, ...]:
         stem = f"{name}_{scene.time_start:%Y%m%dT%H%M%S}" if scene.time_start else _timeless(name, scene, series)
         taken[stem] = taken.get(stem, 0) + 1
         unique = stem if taken[stem] == 1 else f"{stem}_{taken[stem]}"
-        products.append(Product(unique, scene.scene_id, scene.time_start, _product_key(series, scene)))
+        products.append(Product(unique, scene.scene_id, scene.time_start, _product_key(series, scene, outline)))
     return tuple(products)
 
 
@@ -262,9 +278,10 @@ def _timeless(name: str, scene: Scene, series: Series) -> str:
     return name if series.is_image else f"{name}_{safe_name(scene.scene_id)}"
 
 
-def _product_key(series: Series, scene: Scene) -> str:
+def _product_key(series: Series, scene: Scene, outline: BaseGeometry | None) -> str:
     bands = [[band.name, band.dtype] for band in series.bands]
-    return digest(["product-1", series.source, scene.scene_id, scene.version, bands, grid_hash(series.grid)])[:16]
+    clip = outline.wkb_hex if outline else None
+    return digest(["product-1", series.source, scene.scene_id, scene.version, bands, grid_hash(series.grid), clip])[:16]
 
 
 def _requests(scene_ids: Sequence[str], bands: tuple[str, ...], window: Window) -> Iterator[Request]:

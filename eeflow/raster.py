@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.features import geometry_mask
 
 from eeflow.blocks import BlockStore
 from eeflow.errors import IncompleteProduct
@@ -21,14 +22,16 @@ class Tile:
 
     Attributes:
         values: shape (band, height, width), in the product's dtype; 0 where not valid.
-        valid: shape (band, height, width), True where the band has a value.
+        valid: shape (band, height, width), True where the band has a value and the pixel is kept.
         seen: shape (height, width), True where the scene has data, be it masked.
+        kept: shape (height, width), False where the product is clipped.
     """
 
     window: Window
     values: NDArray[Any]
     valid: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Summary:
         shared_mask: whether all bands are valid in the same pixels.
         valid_pixels: pixels valid in every band.
         masked_pixels: pixels the scene has, masked in some band.
-        outside_pixels: pixels the scene misses.
+        missed_pixels: pixels the scene has no data for.
+        clipped_pixels: pixels outside the area, where the product is clipped to it; in none of the other counts.
     """
 
     dtype: np.dtype[Any]
@@ -48,7 +52,8 @@ class Summary:
     shared_mask: bool
     valid_pixels: int
     masked_pixels: int
-    outside_pixels: int
+    missed_pixels: int
+    clipped_pixels: int
 
 
 def tiles(plan: Plan, product: Product, store: BlockStore) -> Iterator[Tile]:
@@ -74,7 +79,16 @@ def tiles(plan: Plan, product: Product, store: BlockStore) -> Iterator[Tile]:
                 values[names.index(name)] = block.values[name]
                 valid[names.index(name)] = block.valid[name]
             seen |= block.seen
-        yield Tile(window, values, valid, seen)
+        kept = _inside(plan, window)
+        yield Tile(window, values, valid & kept, seen, kept)
+
+
+def _inside(plan: Plan, window: Window) -> NDArray[np.bool_]:
+    """True where a pixel's centre lies in the outline; everywhere without one."""
+    if plan.outline is None:
+        return np.ones((window.height, window.width), bool)
+    box = window.of(plan.series.grid)
+    return np.asarray(geometry_mask([plan.outline], (window.height, window.width), box.transform, invert=True))
 
 
 def raster_dtype(plan: Plan) -> np.dtype[Any]:
@@ -87,14 +101,14 @@ def summarise(plan: Plan, product: Product, store: BlockStore) -> Summary:
     dtype = raster_dtype(plan)
     free = _FreeValue(dtype)
     shared = True
-    counts = np.zeros(3, np.int64)
+    counts = np.zeros(4, np.int64)
     for tile in tiles(plan, product, store):
         whole = tile.valid.all(axis=0)
         shared = shared and bool((tile.valid == tile.valid[0]).all())
-        counts += [whole.sum(), (tile.seen & ~whole).sum(), (~tile.seen).sum()]
+        kinds = (whole, tile.kept & tile.seen & ~whole, tile.kept & ~tile.seen, ~tile.kept)
+        counts += [kind.sum() for kind in kinds]
         free.add(tile.values[tile.valid])
-    valid, masked, outside = (int(count) for count in counts)
-    return Summary(dtype, free.find(), shared, valid, masked, outside)
+    return Summary(dtype, free.find(), shared, *(int(count) for count in counts))
 
 
 class _FreeValue:

@@ -22,7 +22,7 @@ from eeflow.errors import Stopped
 from eeflow.fetch import Control, Receipt
 from eeflow.ledger import Entry, Ledger
 from eeflow.output import exclusive
-from eeflow.plan import Plan, Product, check_limits, make_plan, make_series
+from eeflow.plan import Plan, Product, check_limits, make_plan, make_series, outline
 from eeflow.scenes import Scene, choose_bands
 from flows.local import earth_engine
 from flows.progress import Stage
@@ -88,7 +88,9 @@ def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: 
     bands = choose_bands(job.bands, scenes)
     grid = build_grid_task(job, aoi, bands, quote(scenes))
     on_disk = {} if fresh else {entry.key: entry for entry in Ledger(job.folder).intact().values()}
-    plan = make_plan(job, make_series(job, scenes, bands, grid), is_done=lambda product: product.key in on_disk)
+    plan = make_plan(
+        job, make_series(job, scenes, bands, grid), outline(job, aoi, grid), lambda product: product.key in on_disk
+    )
     check_limits(plan, job.limits)
     store = BlockStore(Path(job.output.root).expanduser() / ".eeflow" / "blocks")
     _fetch(plan, store, fresh, tally)

@@ -8,7 +8,7 @@ from eeflow.aoi import load_aoi
 from eeflow.config import Job
 from eeflow.grid import build_grid, crs_name, grid_hash
 from eeflow.ledger import Ledger
-from eeflow.plan import check_limits, make_plan, make_series
+from eeflow.plan import check_limits, make_plan, make_series, outline
 from eeflow.scenes import choose_bands, find_scenes, native_lattice
 from eeflow.session import current_session
 from flows.local import earth_engine
@@ -34,7 +34,9 @@ def draft(job: Job) -> dict[str, Any]:
     bands = choose_bands(job.bands, scenes)
     grid = build_grid(job.grid, aoi, native_lattice(bands, scenes))
     on_disk = {entry.key for entry in Ledger(job.folder).intact().values()}
-    plan = make_plan(job, make_series(job, scenes, bands, grid), is_done=lambda product: product.key in on_disk)
+    plan = make_plan(
+        job, make_series(job, scenes, bands, grid), outline(job, aoi, grid), lambda product: product.key in on_disk
+    )
     check_limits(plan, job.limits)
     rows = max((request.rows for request in plan.requests), default=0)
     together = min(session.settings.max_concurrent, max(1, len(plan.requests)))
