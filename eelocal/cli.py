@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -22,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds added to every request")
     made.add_argument("--per-mpx", type=float, default=0.0, metavar="S", help="seconds per million band pixels")
     made.add_argument("--max-concurrent", type=int, default=None, metavar="N", help="more requests at once get a 429")
+    made.add_argument(
+        "--until-stdin-closes", action="store_true", help="end when standard input closes, as it does with its parent"
+    )
     return made
 
 
@@ -42,5 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     with engine:
         print(f"eelocal serving at {engine.url}", flush=True)
+        if arguments.until_stdin_closes:
+            threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
         stop.wait()
     return 0
+
+
+def _wait_for_end_of_input(stop: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    stop.set()

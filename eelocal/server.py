@@ -223,7 +223,7 @@ def collect_assets(data: Sequence[str | Path], world: bool, assets: Assets | Non
     if world:
         from eelocal.world import world as generated  # noqa: PLC0415 - not needed with --no-world
 
-        sources.append(generated)
+        sources.append(generated())
     sources += [load_folder(Path(path)) for path in data]
     sources += [assets] if assets is not None else []
     merged = Assets()
