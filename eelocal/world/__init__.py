@@ -1,0 +1,16 @@
+"""The generated world: imagery of anywhere on Earth, made on the spot and always the same.
+
+Nothing is stored. A pixel is a function of its place and its date, so any area and any day give a picture, and two
+machines give the same one.
+"""
+
+from __future__ import annotations
+
+from eelocal.assets import Assets
+from eelocal.world.s2 import S2Collection
+
+
+def world() -> Assets:
+    """All assets of the generated world; cheap, since nothing is computed until a pixel is asked for."""
+    collections = [S2Collection("COPERNICUS/S2_SR_HARMONIZED"), S2Collection("COPERNICUS/S2_SR")]
+    return Assets(collections={collection.id: collection for collection in collections})
