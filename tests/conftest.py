@@ -1,0 +1,82 @@
+"""Fixtures shared by all tests: one Prefect server and one clean environment per session, for those that ask."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+START_SECONDS = 180
+
+
+@pytest.fixture(scope="session")
+def clean_environment(tmp_path_factory):
+    """Environment for `eeflow` as a process: no EEFLOW_* or PREFECT_* of this machine's, and a home of its own."""
+    home = tmp_path_factory.mktemp("home")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EEFLOW_", "PREFECT_", "XDG_"))}
+    return kept | {
+        "HOME": str(home),
+        "PREFECT_HOME": str(home / ".prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(clean_environment):
+    """The same with a Prefect server that runs for the whole session, so that no run has to start its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    log = Path(clean_environment["HOME"]) / "prefect-server.log"
+    with log.open("wb") as sink:
+        server = subprocess.Popen(
+            [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            env=clean_environment,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_healthy(server, url, log)
+        yield clean_environment | {"PREFECT_API_URL": url}
+    finally:
+        _stop(server)
+
+
+def _wait_until_healthy(server, url, log):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        try:
+            server.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise RuntimeError(f"Prefect server did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _stop(server):
+    """End the server and the processes it started: its own group, by id."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            server.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            continue
