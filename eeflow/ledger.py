@@ -99,8 +99,14 @@ class Ledger:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    for number, statement in enumerate(_MIGRATIONS[version:], start=version + 1):
-        with database:
+    if _version(database) == len(_MIGRATIONS):
+        return
+    with database:
+        database.execute("BEGIN IMMEDIATE")  # one of several that open a new ledger migrates, and all of it or nothing
+        for number, statement in enumerate(_MIGRATIONS[_version(database) :], start=_version(database) + 1):
             database.execute(statement)
             database.execute(f"PRAGMA user_version = {number}")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
