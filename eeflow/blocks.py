@@ -41,6 +41,8 @@ class BlockStore:
         """The block, or None when it is not there or the disk returns something else than was written."""
         try:
             with np.load(self.path(key)) as arrays:
+                if damaged := arrays.zip.testzip():  # numpy reads past a wrong checksum when a header was hit
+                    raise zipfile.BadZipFile(damaged)
                 values = {name.partition(":")[2]: arrays[name] for name in arrays if name.startswith("values:")}
                 width = next(iter(values.values())).shape[1]
 
@@ -51,7 +53,7 @@ class BlockStore:
                 return Block(values, valid, unpack("seen"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, StopIteration, zipfile.BadZipFile):
+        except (OSError, EOFError, RuntimeError, ValueError, KeyError, StopIteration, zipfile.BadZipFile):
             self.path(key).unlink(missing_ok=True)
             return None
 

@@ -58,6 +58,6 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        for left in folder.glob(f".*{_PART}"):
+        for left in folder.glob(f".*{_PART}*"):  # GDAL adds endings of its own to what it keeps beside a file
             left.unlink(missing_ok=True)
         yield
