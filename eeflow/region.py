@@ -35,6 +35,8 @@ from eeflow.plan import Request, Series
 INSET = 1e-3
 # How far, in pixels, a row's coordinates may be from a pixel's centre before they are of another grid.
 MAX_RESIDUAL = 0.01
+# Numbers are read as float64, which holds every whole number up to this one.
+_EXACT = 2**53
 _LEADING = ["id", "longitude", "latitude", "time"]
 
 
@@ -107,14 +109,16 @@ def decode(body: bytes, bands: Sequence[str]) -> Rows:
         header, *rows = orjson.loads(body)["result"]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise BadAnswer("Earth Engine's answer is not the list of rows that getRegion gives.") from None
-    if list(header) != [*_LEADING, *bands]:
-        raise BadAnswer(f"getRegion returned the columns {header}; asked was {[*_LEADING, *bands]}.")
+    asked = [*_LEADING, *bands]
+    if header != asked:
+        raise BadAnswer(f"getRegion returned the columns {header}; asked was {asked}.")
     try:
-        ids, longitude, latitude, _, *columns = zip(*rows, strict=True) if rows else ((),) * len(header)
+        ids, longitude, latitude, _, *columns = zip(*rows, strict=True) if rows else ((),) * len(asked)
         numbers = [np.array(column, dtype=np.float64) for column in (longitude, latitude, *columns)]
+        values = dict(zip(bands, numbers[2:], strict=True))
     except (TypeError, ValueError):
         raise BadAnswer("getRegion returned a row of another length or kind than its header says.") from None
-    return Rows(ids, numbers[0], numbers[1], dict(zip(bands, numbers[2:], strict=True)))
+    return Rows(ids, numbers[0], numbers[1], values)
 
 
 def place(series: Series, request: Request, rows: Rows) -> dict[str, Block]:
@@ -237,7 +241,8 @@ def _stack(
     numbers = np.where(present, column, 0)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
-        wrong = (numbers != np.rint(numbers)) | (numbers < info.min) | (numbers > info.max)
+        low, high = max(info.min, -_EXACT), min(info.max, _EXACT)
+        wrong = (numbers != np.rint(numbers)) | (numbers < low) | (numbers > high)
         if wrong.any():
             value = numbers[int(np.argmax(wrong))]
             raise BadAnswer(f"Band {name} is {dtype}, but getRegion returned {value}, which it cannot hold.")
