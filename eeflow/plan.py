@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -252,7 +253,8 @@ def window_shape(shape: tuple[int, int], bands: int) -> tuple[int, int]:
     most = min(MAX_ROWS, MAX_VALUES // bands)
     if height * width <= most:
         return height, width
-    heights = [min(size, height) for size in range(TILE, height + TILE, TILE) if size * TILE <= most or size == TILE]
+    sizes = range(TILE, height + TILE, TILE)
+    heights = [min(size, height) for size in sizes if size * min(TILE, width) <= most or size == TILE]
     choices = []
     for rows in heights:
         cols = width if rows * width <= most else max(TILE, most // rows // TILE * TILE)
@@ -264,12 +266,13 @@ def window_shape(shape: tuple[int, int], bands: int) -> tuple[int, int]:
 
 def name_products(name: str, series: Series, outline: BaseGeometry | None = None) -> tuple[Product, ...]:
     """The products of a series: one a scene, named by its time; a number is added where two would share a name."""
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
     products = []
     for scene in series.scenes:
         stem = f"{name}_{scene.time_start:%Y%m%dT%H%M%S}" if scene.time_start else _timeless(name, scene, series)
-        taken[stem] = taken.get(stem, 0) + 1
-        unique = stem if taken[stem] == 1 else f"{stem}_{taken[stem]}"
+        numbered = (f"{stem}_{number}" for number in itertools.count(2))
+        unique = next(text for text in itertools.chain([stem], numbered) if text not in taken)
+        taken.add(unique)
         products.append(Product(unique, scene.scene_id, scene.time_start, _product_key(series, scene, outline)))
     return tuple(products)
 
