@@ -40,7 +40,8 @@ def prefect_environment(clean_environment):
     with log.open("wb") as sink:
         server = subprocess.Popen(
             [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=clean_environment,
+            # The recorder of task runs locks the server's SQLite so often that every second lease of slots waits 2 s.
+            env=clean_environment | {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false"},
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
