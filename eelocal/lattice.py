@@ -83,6 +83,28 @@ def choose_cells(geometry: Geometry, projection: Projection) -> Cells:
     return Cells(cols[order], rows[order])
 
 
+def centres_inside(region: Geometry, grid: Grid) -> NDArray[np.bool_]:
+    """Which pixels of a grid have their centre in a region; for points and lines, which touch it."""
+    shape = region.in_crs(grid.crs)
+    left, bottom, right, top = shape.bounds if not shape.is_empty else (1.0, 1.0, 0.0, 0.0)
+    x, y = grid.centres()
+    if left <= x.min() and x.max() <= right and bottom <= y.min() and y.max() <= top and _is_box(shape):
+        return np.ones(grid.shape, bool)
+    if shape.area > 0:
+        shapely.prepare(shape)
+        inside: NDArray[np.bool_] = shapely.intersects_xy(shape, x, y)
+        return inside
+    cells = choose_cells(region, grid.projection)
+    wanted = (cells.cols >= 0) & (cells.cols < grid.width) & (cells.rows >= 0) & (cells.rows < grid.height)
+    touched = np.zeros(grid.shape, bool)
+    touched[cells.rows[wanted], cells.cols[wanted]] = True
+    return touched
+
+
+def _is_box(shape: BaseGeometry) -> bool:
+    return bool(shape.area > 0 and shape.area >= shape.envelope.area * (1 - 1e-12))
+
+
 def blocks(cells: Cells, projection: Projection) -> Iterator[Block]:
     """Rectangles which together hold all cells, without much that nobody wants."""
     everything = np.arange(cells.cols.size)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eelocal.algorithms.image_bands import select_bands
+from eelocal.bands import select_bands
 from eelocal.errors import EarthEngineError
-from eelocal.grid import Grid, Pixels, to_pixels
+from eelocal.fitting import bounds_in, snapped, stretched
+from eelocal.grid import Grid, Pixels
 from eelocal.values.geometry import Geometry
 from eelocal.values.image import Band, Image
 from eelocal.values.projection import Projection, parse_crs, to_transform, transformer
@@ -111,31 +112,6 @@ def request_grid(band: Band, image: Image, grid: Mapping[str, Any], region: Geom
     if dimensions:
         return stretched(projection.crs, bounds, *_dimensions(dimensions))
     return snapped(projection, bounds)
-
-
-def bounds_in(region: Geometry | None, crs: str) -> tuple[float, float, float, float]:
-    """Bounds of a region in a system; 400 for one without an end."""
-    if region is None or region.unbounded or region.shape.is_empty:
-        raise EarthEngineError("Unable to compute pixels of an unbounded image: give a grid with dimensions.")
-    left, bottom, right, top = region.in_crs(crs).bounds
-    return left, bottom, right, top
-
-
-def stretched(crs: str, bounds: tuple[float, float, float, float], width: int, height: int) -> Grid:
-    """Width x height pixels over bounds, north up."""
-    left, bottom, right, top = bounds
-    return Grid(crs, ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top), width, height)
-
-
-def snapped(projection: Projection, bounds: tuple[float, float, float, float]) -> Grid:
-    """The pixels of a lattice that cover bounds."""
-    left, bottom, right, top = bounds
-    cols, rows = zip(
-        *(to_pixels(projection.transform, x, y) for x in (left, right) for y in (bottom, top)), strict=True
-    )
-    col, row = int(np.floor(min(cols) + 1e-6)), int(np.floor(min(rows) + 1e-6))
-    width, height = int(np.ceil(max(cols) - 1e-6)) - col, int(np.ceil(max(rows) - 1e-6)) - row
-    return Grid(projection.crs, projection.transform, 1, 1).window(col, row, max(1, width), max(1, height))
 
 
 def _projection(grid: Mapping[str, Any], default: Projection) -> Projection:

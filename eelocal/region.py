@@ -133,7 +133,7 @@ def present_in(outline: BaseGeometry | None, grid: Grid) -> NDArray[np.bool_]:
     """Which pixels of a grid a footprint touches; None touches all."""
     if outline is None:
         return np.ones(grid.shape, bool)
-    frame = _frame(grid)
+    frame = frame_of(grid)
     if outline.contains(frame):
         return np.ones(grid.shape, bool)
     if not outline.intersects(frame):
@@ -143,7 +143,9 @@ def present_in(outline: BaseGeometry | None, grid: Grid) -> NDArray[np.bool_]:
     return touched
 
 
-def _frame(grid: Grid) -> BaseGeometry:
+def frame_of(grid: Grid) -> BaseGeometry:
+    """The rectangle of longitudes and latitudes around a grid."""
+
     def make() -> BaseGeometry:
         x, y = _degrees(grid.crs, *grid.corners())
         return shapely.box(x.min(), y.min(), x.max(), y.max())

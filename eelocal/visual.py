@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
-from eelocal.algorithms.image_bands import select_bands
+from eelocal.bands import select_bands
 from eelocal.errors import EarthEngineError
 from eelocal.grid import Grid, Pixels
 from eelocal.values.image import Band, Image

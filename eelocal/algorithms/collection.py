@@ -9,6 +9,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from eelocal.errors import EarthEngineError
+from eelocal.linking import linked
 from eelocal.promote import promote
 from eelocal.region import RegionTable
 from eelocal.region import get_region as region_table
@@ -197,8 +198,6 @@ def link_collection(
 
     Without a match the linked bands are masked.
     """
-    from eelocal.algorithms.linking import linked  # noqa: PLC0415  - needs both families
-
     return linked(input, imageCollection, linkedBands, linkedProperties, matchPropertyName)
 
 

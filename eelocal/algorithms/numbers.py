@@ -1,6 +1,5 @@
 """Number: arithmetic on plain numbers, by the same rules as on pixels."""
 
-
 from __future__ import annotations
 
 import math

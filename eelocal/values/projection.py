@@ -45,14 +45,17 @@ class Projection:
         return math.sqrt(abs(determinant(self.transform))) * metres_per_unit(self.crs)
 
     def at_scale(self, metres: float) -> Projection:
-        """The lattice of that pixel size anchored at the system's (0, 0), y upwards.
+        """The same lattice with pixels of that size: its origin and directions stay.
 
-        10 m gives 8.983152841195215e-05 degrees: math.degrees(scale / 6378137), bit for bit as recorded.
+        With the transform [1, 0, 0, 0, 1, 0] of a bare code this is the lattice anchored at the system's (0, 0),
+        and 10 m gives 8.983152841195215e-05 degrees: math.degrees(scale / 6378137), bit for bit as recorded.
         """
-        if not metres > 0:
+        if not metres > 0 or not math.isfinite(metres):
             raise EarthEngineError(f"Scale must be greater than 0. Got {metres}.")
         size = math.degrees(metres / EARTH_RADIUS) if self.is_geographic else metres / metres_per_unit(self.crs)
-        return Projection(self.crs, (size, 0.0, 0.0, 0.0, size, 0.0))
+        factor = size / math.sqrt(abs(determinant(self.transform)))
+        a, b, c, d, e, f = self.transform
+        return Projection(self.crs, (a * factor, b * factor, c, d * factor, e * factor, f))
 
     def with_transform(self, transform: Transform) -> Projection:
         """The same system with other pixels."""

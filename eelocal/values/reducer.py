@@ -30,9 +30,7 @@ class Reducer:
         reduce: results over the first axis of stacks; None if pixels cannot be reduced so.
         column: results of rows of plain values; None means through `reduce` as numbers.
         types: pixel type of each result, from those of the inputs.
-        shared: its inputs are those of the reducer it was combined with.
         weighted: whether parts of pixels count as parts.
-        band_named: outputs are named by the band alone where there is one output per band (`mean` of B4 is B4).
     """
 
     outputs: tuple[str, ...]
@@ -62,6 +60,16 @@ class Reducer:
         return {name: _scalar(pixels) for name, pixels in zip(self.outputs, results, strict=True)}
 
 
+def like_input(inputs: Sequence[PixelType]) -> list[PixelType]:
+    """The result has the type of the input."""
+    return [inputs[0]]
+
+
+def constant_types(*types: PixelType) -> Callable[[Sequence[PixelType]], list[PixelType]]:
+    """The results have these types, whatever the inputs."""
+    return lambda inputs: list(types)
+
+
 def _stacks(rows: Rows, inputs: int) -> list[Stack]:
     stacks = []
     for position in range(inputs):
@@ -78,5 +86,4 @@ def _stacks(rows: Rows, inputs: int) -> list[Stack]:
 def _scalar(pixels: Pixels) -> Any:
     if not bool(np.all(pixels.valid)):
         return None
-    value = pixels.values.item() if pixels.values.ndim == 0 else pixels.values.tolist()
-    return value
+    return pixels.values.item() if pixels.values.ndim == 0 else pixels.values.tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eelocal.algorithms.image_bands import joined, select_bands
+from eelocal.bands import joined, select_bands
 from eelocal.sampling import empty
 from eelocal.values.collection import Collection
 from eelocal.values.filter import Query
