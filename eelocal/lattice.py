@@ -105,6 +105,23 @@ def _is_box(shape: BaseGeometry) -> bool:
     return bool(shape.area > 0 and shape.area >= shape.envelope.area * (1 - 1e-12))
 
 
+def covered_cells(geometry: Geometry, projection: Projection) -> tuple[Cells, NDArray[np.float64]]:
+    """Pixels an area touches in raster order, and the part of each that is inside; points and lines count fully."""
+    chosen = choose_cells(geometry, projection)
+    parts = shapely.get_parts(shapely.get_parts(geometry.in_crs(projection.crs)))
+    areas = _in_pixels(parts[np.isin(shapely.get_type_id(parts), _AREA_KINDS)], projection)
+    if chosen.estimate is not None or not len(areas):
+        return chosen, np.ones(chosen.cols.size)
+    cols, rows = _by_touch(shapely.boundary(areas))
+    edges = shapely.box(cols, rows, cols + 1, rows + 1)
+    part = shapely.area(shapely.intersection(edges, shapely.union_all(areas)))
+    pairs = np.concatenate([np.column_stack([rows, cols]), np.column_stack([chosen.rows, chosen.cols])])
+    weights = np.concatenate([part, np.ones(chosen.cols.size)])
+    pairs, first = np.unique(pairs, axis=0, return_index=True)  # an edge pixel's part stands before its 1
+    kept = weights[first] > 0
+    return Cells(pairs[kept, 1], pairs[kept, 0]), weights[first][kept]
+
+
 def blocks(cells: Cells, projection: Projection) -> Iterator[Block]:
     """Rectangles which together hold all cells, without much that nobody wants."""
     everything = np.arange(cells.cols.size)
