@@ -104,7 +104,7 @@ def _read(options: AreaOfInterest) -> tuple[gpd.GeoDataFrame, str]:
     path = Path(str(options.file))
     if not path.exists():
         raise AOIError(f"{path} does not exist; aoi.file is relative to the job file.")
-    frame = _read_parquet(path) if path.suffix.lower() in _PARQUET else _read_vector(path, options)
+    frame = _read_parquet(path, options) if path.suffix.lower() in _PARQUET else _read_vector(path, options)
     if frame.crs is None and declared is not None:
         frame = frame.set_crs(declared)
     return frame, path.name
@@ -118,16 +118,18 @@ def _read_geojson(content: dict[str, Any]) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(geometry=[collection])
 
 
-def _read_parquet(path: Path) -> gpd.GeoDataFrame:
+def _read_parquet(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
+    if options.layer or options.where:
+        raise AOIError(f"{path.name} is GeoParquet, of which aoi.layer and aoi.where cannot choose; use a GeoPackage.")
     try:
         return gpd.read_parquet(path)
     except (ValueError, OSError) as error:
-        raise AOIError(f"{path.name} cannot be read as GeoParquet: {error}") from None
+        raise AOIError(f"{path.name} cannot be read as GeoParquet: {_first_line(error)}.") from None
 
 
 def _read_vector(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]  # None: a plain table
         if options.layer is not None and options.layer not in layers:
             raise AOIError(f"{path.name} has no layer {options.layer!r}; it has {', '.join(layers)}.")
         if options.layer is None and len(layers) > 1:
@@ -135,16 +137,18 @@ def _read_vector(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
         return gpd.read_file(path, layer=options.layer or layers[0], where=options.where)
     except pyogrio.errors.DataSourceError as error:
         raise AOIError(f"{path.name} cannot be read as a vector file: {_first_line(error)}.") from None
+    except AOIError:
+        raise
     except (pyogrio.errors.DataLayerError, ValueError) as error:
         condition = f" with where: {options.where!r}" if options.where else ""
         raise AOIError(f"{path.name} cannot be read{condition}: {_first_line(error)}.") from None
     except IndexError:
-        raise AOIError(f"{path.name} has no layers, so there is no area to download.") from None
+        raise AOIError(f"{path.name} has no layer with geometries, so there is no area to download.") from None
 
 
 def _valid(geometries: list[BaseGeometry], source: str, *, repair: bool) -> list[BaseGeometry]:
     if repair:
-        return [shapely.make_valid(g) for g in geometries]
+        return [_repaired(g) for g in geometries]
     for number, geometry in enumerate(geometries, start=1):
         if not geometry.is_valid:
             raise AOIError(
@@ -154,11 +158,25 @@ def _valid(geometries: list[BaseGeometry], source: str, *, repair: bool) -> list
     return geometries
 
 
+def _repaired(geometry: BaseGeometry) -> BaseGeometry:
+    """Valid, and of the same dimension where that leaves anything: a polygon's spike becomes no line."""
+    parts = shapely.get_parts(shapely.make_valid(geometry))
+    same = parts[shapely.get_dimensions(parts) == shapely.get_dimensions(geometry)]
+    return shapely.union_all(same if len(same) else parts)
+
+
 def _buffered(geometry: BaseGeometry, crs: pyproj.CRS, metres: float) -> BaseGeometry:
     if not metres:
         return geometry
     series = gpd.GeoSeries([geometry], crs=crs)
-    return series.to_crs(series.estimate_utm_crs()).buffer(metres).to_crs(crs).iloc[0]
+    try:
+        utm = series.estimate_utm_crs()
+    except RuntimeError:
+        raise AOIError(
+            f"The area at {_format_bounds(geometry.bounds)} in {crs.name} lies in no UTM zone, so aoi.buffer cannot be "
+            "measured in metres. Check its CRS, or give the area without a buffer."
+        ) from None
+    return series.to_crs(utm).buffer(metres).to_crs(crs).iloc[0]
 
 
 def _check_area(aoi: AOI, source: str) -> None:
@@ -170,6 +188,11 @@ def _check_area(aoi: AOI, source: str) -> None:
             f"{source} holds only {kind} geometry, which has no area. Give polygons, or a width in metres "
             "as aoi.buffer."
         )
+    if aoi.geometry.geom_type == "GeometryCollection":
+        raise AOIError(
+            f"{source} holds points or lines beside its polygons, which have no area. Choose the polygons with "
+            "aoi.layer or aoi.where, or give a width in metres as aoi.buffer."
+        )
 
 
 def _check_on_earth(aoi: AOI, source: str) -> None:
@@ -179,6 +202,8 @@ def _check_on_earth(aoi: AOI, source: str) -> None:
             f"{source} reaches from {_format_bounds((west, south, east, north))} in longitude and latitude, which is "
             f"not on Earth; its CRS ({aoi.crs.name}) is probably not the one its coordinates are in."
         )
+    if west >= 180 or east <= -180:
+        raise AOIError(f"{source} lies at longitudes {west:g} to {east:g}; write them between -180 and 180.")
     if east - west > 180 or east > 180 or west < -180:
         raise AOIError(
             f"{source} crosses the antimeridian (longitudes {west:g} to {east:g}). Split it at 180 degrees and run one "
@@ -199,4 +224,5 @@ def _format_bounds(bounds: tuple[float, ...]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+    text, _, _hint = str(error).splitlines()[0].partition("; It might help")
+    return text.rstrip(".")
