@@ -35,7 +35,7 @@ class AreaOfInterest(_Model):
         None, description="CRS of `bbox` (EPSG:4326 unless given), or of a file that does not say its own."
     )
     repair: bool = Field(False, description="Repair polygons that cross themselves instead of refusing them.")
-    buffer: float = Field(0, description="Metres added around the area; negative shrinks it.")
+    buffer: float = Field(0, allow_inf_nan=False, description="Metres added around the area; negative shrinks it.")
     clip: bool = Field(False, description="Mask pixels whose centre lies outside the area.")
 
     @model_validator(mode="after")
@@ -47,6 +47,8 @@ class AreaOfInterest(_Model):
             raise ValueError(
                 f"has bbox {list(self.bbox)}; it must be [west, south, east, north] with west < east and south < north"
             )
+        if self.file is None and (self.layer or self.where):
+            raise ValueError("gives layer or where without a file; they choose features of a file")
         return self
 
 
@@ -95,13 +97,19 @@ class Comparison(_Model):
     within: list[str | float] | None = Field(None, alias="in", description="one of these")
     contains: str | None = Field(None, description="a text that holds this")
 
+    @model_validator(mode="after")
+    def _some_condition(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("gives no condition; give one or more of eq, ne, lt, lte, gt, gte, in, contains")
+        return self
+
 
 class GridOptions(_Model):
     """The pixel grid all products of the job share."""
 
     crs: str = Field("native", description="native (the collection's own), utm, or any CRS such as EPSG:3035.")
     resolution: float | None = Field(
-        None, gt=0, description="CRS units per pixel; empty: the finest chosen band's own."
+        None, gt=0, allow_inf_nan=False, description="CRS units per pixel; empty: the finest chosen band's own."
     )
 
 
@@ -208,8 +216,8 @@ def load_job(path: Path | str, overrides: Iterable[str] = (), out: Path | str | 
     content = read_yaml(path)
     for override in overrides:
         _set(content, override)
-    if out is not None:
-        content.setdefault("output", {})["root"] = str(out)
+    if out is not None and isinstance(content.get("output") or {}, dict):
+        content["output"] = {**(content.get("output") or {}), "root": str(out)}
     aoi = content.get("aoi")
     if isinstance(aoi, dict) and isinstance(aoi.get("file"), str):
         aoi["file"] = str(path.parent / Path(aoi["file"]).expanduser())
@@ -274,8 +282,13 @@ def _explain_one(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"{key} is missing; it is required"
     if problem["type"] == "value_error":
         return f"{key or 'the job'} {problem['ctx']['error']}"
-    message = problem["msg"].removeprefix("Input should be ")
-    return f"{key} is {problem['input']!r}; it must be {message}"
+    given = problem["input"]
+    value = str(given) if isinstance(given, date) else repr(given)
+    if problem["type"] == "model_type":
+        return f"{key} is {value}; it must be a mapping of keys to values"
+    if not problem["msg"].startswith("Input should be "):
+        return f"{key} is {value}: {problem['msg']}"
+    return f"{key} is {value}; it must be {problem['msg'].removeprefix('Input should be ')}"
 
 
 def _fields_at(model: type[BaseModel], location: Iterable[str]) -> list[str]:
@@ -300,7 +313,9 @@ def _set(content: dict[str, Any], override: str) -> None:
         value = text
     *parents, last = key.split(".")
     for parent in parents:
-        inner = content.setdefault(parent, {})
+        if content.get(parent) is None:  # not there, or a key with nothing behind it
+            content[parent] = {}
+        inner = content[parent]
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override!r}: {parent} is {inner!r}, which has no keys below it.")
         content = inner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
@@ -54,14 +55,22 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        text = explain(error, Settings)
-        name, _, rest = text.partition(" ")
-        raise ConfigError(f"EEFLOW_{name.upper()} {rest}") from None
+        text = re.sub(
+            r"(^|; )(\w+) is ", lambda match: f"{match[1]}EEFLOW_{match[2].upper()} is ", explain(error, Settings)
+        )
+        raise ConfigError(text) from None
     url = settings.ee_url
-    parts = urlsplit(url)
-    if url != LOCAL and not (parts.scheme in {"http", "https"} and parts.netloc):
+    if url != LOCAL and not _is_url(url):
         raise ConfigError(
             f"EEFLOW_EE_URL is {url!r}; it must be `local` or start with https:// or http://, "
             f"such as {HIGH_VOLUME_URL}."
         )
     return settings.model_copy(update={"ee_url": url.rstrip("/")})
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as a bracket that is not closed
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
