@@ -38,6 +38,7 @@ class PixelLattice:
         y_resolution: height of a pixel in CRS units, positive.
         x_origin: x of any left edge.
         y_origin: y of any upper edge.
+        rotated: whether the pixels are sheared or rotated against the CRS's axes.
     """
 
     crs: str
@@ -45,21 +46,13 @@ class PixelLattice:
     y_resolution: float
     x_origin: float = 0.0
     y_origin: float = 0.0
+    rotated: bool = False
 
     @classmethod
     def of(cls, crs: str, crs_transform: Sequence[float]) -> PixelLattice:
-        """The lattice of Earth Engine's `crs_transform` (scale x, shear x, x, shear y, scale y, y).
-
-        Raises:
-            GridError: the transform is sheared or rotated, so that no north-up raster has the same pixels.
-        """
+        """The lattice of Earth Engine's `crs_transform` (scale x, shear x, x, shear y, scale y, y)."""
         a, b, c, d, e, f = crs_transform
-        if b or d:
-            raise GridError(
-                f"The collection's own grid is rotated (crs_transform {list(crs_transform)}), which a north-up GeoTIFF "
-                "cannot keep. Give grid.crs and grid.resolution in the job."
-            )
-        return cls(crs, abs(a), abs(e), c, f)
+        return cls(crs, math.hypot(a, d), math.hypot(b, e), c, f, rotated=bool(b or d))
 
     def metres(self) -> float:
         """Nominal pixel width in metres, by Earth Engine's rule for degrees."""
@@ -78,7 +71,7 @@ def build_grid(options: GridOptions, aoi: AOI, native: PixelLattice) -> GeoBox:
         native: pixels of the finest chosen band.
 
     Raises:
-        GridError: the CRS is unknown.
+        GridError: the CRS is unknown, or the collection's own pixels are asked for and lie rotated.
         AOIError: the area has no coordinates in that CRS.
     """
     crs = _target_crs(options.crs, aoi, native)
@@ -212,6 +205,11 @@ def _utm(aoi: AOI) -> pyproj.CRS:
 
 def _lattice(crs: pyproj.CRS, resolution: float | None, native: PixelLattice) -> PixelLattice:
     if crs == parse_crs(native.crs):
+        if native.rotated and resolution is None:
+            raise GridError(
+                f"The collection's own pixels lie rotated in {native.crs}, which a north-up GeoTIFF cannot keep. Give "
+                "grid.resolution, or another grid.crs."
+            )
         x, y = (resolution, resolution) if resolution else (native.x_resolution, native.y_resolution)
         return PixelLattice(native.crs, x, y, native.x_origin, native.y_origin)
     size = resolution or _units(native.metres(), crs)

@@ -51,7 +51,7 @@ class Band:
 
     @property
     def lattice(self) -> PixelLattice:
-        """Where the band's pixels lie. Raises GridError when they are rotated."""
+        """Where the band's pixels lie."""
         return PixelLattice.of(self.crs, self.crs_transform)
 
 
@@ -95,7 +95,8 @@ def find_scenes(session: Session, job: Job, aoi: AOI, now: datetime | None = Non
         if job.image is not None:
             return [_scene(session.value(ee.Image(job.image)))]
         assert job.collection and job.dates  # the job's validator
-        source = ee.ImageCollection(job.collection).filterBounds(ee.Geometry(aoi.search_geometry()))
+        area = ee.Geometry(aoi.search_geometry(), geodesic=False)  # the area's edges are straight in its coordinates
+        source = ee.ImageCollection(job.collection).filterBounds(area)
         for name, comparison in sorted(job.filters.items()):
             source = source.filter(property_filter(name, comparison))
         features = _list(session, source, *job.dates.resolve(now))
