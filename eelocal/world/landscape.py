@@ -29,10 +29,10 @@ _PARCELS: dict[int, list[tuple[Material, int]]] = {
         (M.SOY, 14), (M.MAIZE, 12), (M.WHEAT, 10), (M.PASTURE, 9), (M.RED_FIELD, 8), (M.ORCHARD, 5), (M.FALLOW, 6),
     ],
     _DRY: [(M.SAVANNA, 18), (M.RED_FIELD, 12), (M.WHEAT, 10), (M.PASTURE, 9), (M.FALLOW, 7), (M.SHRUB, 8)],
-    _DESERT: [(M.SAVANNA, 4), (M.SHRUB, 6), (M.SAND, 36), (M.ROCK, 18)],
+    _DESERT: [(M.SAVANNA, 3), (M.SHRUB, 5), (M.SAND, 46), (M.ROCK, 10)],
     _TROPIC: [(M.PASTURE, 17), (M.SOY, 15), (M.RED_FIELD, 8), (M.ORCHARD, 9), (M.SAVANNA, 7), (M.MAIZE, 8)],
     _BOREAL: [(M.MEADOW, 11), (M.TUNDRA, 9), (M.CONIFER, 36), (M.BROADLEAF, 8)],
-    _TUNDRA: [(M.MEADOW, 10), (M.TUNDRA, 40), (M.ROCK, 14)],
+    _TUNDRA: [(M.MEADOW, 12), (M.TUNDRA, 46), (M.ROCK, 6)],
     _ALPINE: [(M.MEADOW, 24), (M.TUNDRA, 12), (M.ROCK, 28)],
 }
 _WOODS: dict[int, list[tuple[Material, int]]] = {
@@ -52,7 +52,7 @@ _CENTRE: list[tuple[Material, int]] = [
     (M.SLATE, 20), (M.TILES, 20), (M.ASPHALT, 14), (M.GARDEN, 4), (M.HALL, 3), (M.HEDGE, 3),
 ]
 # fmt: on
-TOWN_LEVEL = 1.72  # of the town noise
+TOWN_LEVEL = 1.42  # of the town noise
 
 
 def _slots(shares: list[tuple[Material, int]]) -> list[int]:
@@ -101,24 +101,26 @@ def landscape(window: Window) -> Landscape:
     high = np.ascontiguousarray(high[1:-1, 1:-1])
     lots = parcels(window)
     climate, moisture = _climate(window, land, high)
-    material = _cover(window, land, lots, climate, high)
-    tone = _tone(window, lots, climate, material)
+    soil = window.spread(land.nodes, land.soil)
+    material = _cover(window, land, lots, climate, soil)
+    tone = _tone(window, lots, climate, material, soil)
     phase = _phase(window, land, lots, climate)
-    vigour = np.clip(np.float32(0.5) + moisture, 0.5, 1.03)
-    vigour *= np.float32(0.93) + np.float32(0.045) * window.lattice(max(230.0, 2 * window.resolution), 801)
+    vigour = _vigour(window, lots, climate, moisture, soil)
     return Landscape(material, phase, vigour, tone, high, east, north)
 
 
 def _climate(window: Window, land: Country, high: F32) -> tuple[NDArray[np.uint8], F32]:
     latitude = np.abs(window.spread(land.nodes, land.nodes.latitude))
     moisture = window.spread(land.nodes, land.moisture)
-    blur = window.lattice(max(600.0, 2 * window.resolution), 805)
-    blur *= np.float32(0.02)
+    blur = window.noise(600, 805)
+    blur += np.float32(0.6) * window.noise(170, 806)
+    blur += np.float32(0.4) * window.noise(60, 807)
+    blur *= np.float32(0.018)
     moisture += blur
     climate = np.full(high.shape, _TEMPERATE, np.uint8)
     climate[latitude < 36] = _WARM
     climate[moisture < 0.36] = _DRY
-    climate[moisture < 0.19] = _DESERT
+    climate[moisture < 0.17] = _DESERT
     climate[(moisture > 0.66) & (latitude < 22)] = _TROPIC
     climate[latitude > np.float32(62.5) - blur * 20] = _BOREAL
     climate[latitude > np.float32(68.5) - high * np.float32(0.004)] = _TUNDRA
@@ -126,21 +128,26 @@ def _climate(window: Window, land: Country, high: F32) -> tuple[NDArray[np.uint8
     return climate, moisture
 
 
-def _cover(window: Window, land: Country, lots: Parcels, climate: NDArray[np.uint8], high: F32) -> NDArray[np.uint8]:
+def _cover(window: Window, land: Country, lots: Parcels, climate: NDArray[np.uint8], soil: F32) -> NDArray[np.uint8]:
     chance = unit(lots.field)
     natural = _NATURAL.take(climate)
-    hollow = window.lattice(max(900.0, 2 * window.resolution), 811) + window.lattice(
-        max(280.0, 2 * window.resolution), 812
-    )
-    by_noise = np.clip(hollow * np.float32(13) + np.float32(32), 0, 63).astype(np.uint32)
-    slot = np.where(natural, by_noise, lots.field >> np.uint32(26))
+    hollow = window.noise(900, 811)
+    hollow += np.float32(0.8) * window.noise(280, 812)
+    if natural.any():  # a broken transition, not a line
+        hollow += np.float32(0.6) * window.noise(90, 813)
+        hollow += np.float32(0.7) * window.noise(24, 814)
+    by_noise = np.clip((soil + np.float32(0.8) * hollow) * np.float32(12) + np.float32(32), 0, 63).astype(np.uint32)
+    favoured = np.clip(soil * np.float32(15) + np.float32(32), 0, 63).astype(np.uint32)
+    grown = np.where((lots.field & np.uint32(0xFF00)) < np.uint32(0x5000), favoured, lots.field >> np.uint32(26))
+    slot = np.where(natural, by_noise, grown)
     row = climate.astype(np.uint32) * np.uint32(_SLOTS)
     material = _PARCEL_TABLE.ravel().take(row + slot)
     _plant_woods(window, land, lots, climate, material, chance, hollow)
     if window.resolution <= 25:
         _draw_lines(lots, material, natural)
+        material[np.abs(window.spread(land.nodes, land.road / land.road_slope)) < 11] = M.ASPHALT
     _build_towns(window, land, lots, climate, material, chance)
-    _let_water_flow(window, land, material, high)
+    _let_water_flow(window, land, material)
     return material
 
 
@@ -154,10 +161,11 @@ def _plant_woods(
     hollow: F32,
 ) -> None:
     """Woods grow by noise, with edges partly straightened by the fields, more of them on hills and in the tropics."""
-    bias = np.array([-1.0, -0.85, -0.9, -1.6, 0.55, 0.2, -0.7, -0.6], np.float32)
+    bias = np.array([-1.0, -0.85, -0.9, -1.6, 0.5, 0.2, -0.7, -0.6], np.float32)
+    squared = np.where(_NATURAL, 0, 0.9).astype(np.float32)
     density = window.spread(land.nodes, land.wood + 0.9 * smooth(80, 500, land.relief))
     density += bias.take(climate)
-    density += np.float32(0.9) * (chance - np.float32(0.5))
+    density += squared.take(climate) * (chance - np.float32(0.5))
     density += np.float32(0.12) * hollow
     grown = density > 0
     pick = climate.astype(np.uint32) * np.uint32(_SLOTS) + (lots.block >> np.uint32(26))
@@ -204,7 +212,7 @@ def _build_towns(
     lot *= np.uint32(0x846CA68B)
     centre = (dense + np.float32(0.3) * (unit(lot) - np.float32(0.5)) > 0.62).astype(np.uint32)
     house = _TOWN_TABLE.ravel().take(centre * np.uint32(_SLOTS) + (lot >> np.uint32(26)))
-    works = (chance[built] < 0.09) & (dense > 0.05)
+    works = (chance[built] < 0.05) & (dense > 0.05)
     shed = np.where((along % 130 < 85) & (across % 90 < 60), M.HALL, M.ASPHALT).astype(np.uint8)
     house = np.where(works, shed, house)
     if window.resolution <= 25:
@@ -215,10 +223,10 @@ def _build_towns(
     material[rows, columns] = house
 
 
-def _let_water_flow(window: Window, land: Country, material: NDArray[np.uint8], high: F32) -> None:
+def _let_water_flow(window: Window, land: Country, material: NDArray[np.uint8]) -> None:
     nodes = land.nodes
-    size = np.exp(0.5 * nodes.noise(150, 95))
-    wide = 26 * size * smooth(0.1, 0.4, land.moisture + 0.25)
+    size = np.exp(0.8 * nodes.noise(150, 95))
+    wide = 27 * size * smooth(0.1, 0.4, land.moisture + 0.25)
     bank = window.spread(nodes, land.river / land.river_slope / wide)
     np.abs(bank, out=bank)
     brook_width = 7 * smooth(0.3, 0.5, land.moisture) + 1e-3
@@ -228,30 +236,44 @@ def _let_water_flow(window: Window, land: Country, material: NDArray[np.uint8], 
         open_land = WORLDCOVER.take(material) == 40
         material[(brook < 2.6) & open_land] = M.HEDGE
         material[brook < 0.75] = M.RIVER
-        material[(bank < 1.9) & open_land] = M.MEADOW
+    meadows = (bank < 1.9) & (WORLDCOVER.take(material) == 40)
+    material[meadows] = M.MEADOW
     material[bank < 1] = M.RIVER
     lake = window.spread(nodes, land.lake - 1.2 * smooth(120, 600, land.relief))
     material[lake > 2.18] = M.RIVER
     sea = window.spread(nodes, land.sea)
     if sea.max() > -0.02:
-        sea += np.float32(0.004) * window.lattice(max(400.0, 2 * window.resolution), 821)
+        sea += np.float32(0.004) * window.noise(400, 821)
         material[sea > -0.004] = M.BEACH
         material[sea > 0] = M.SHORE
         material[sea > 0.025] = M.SEA
 
 
-def _tone(window: Window, lots: Parcels, climate: NDArray[np.uint8], material: NDArray[np.uint8]) -> F32:
-    grain = window.lattice(max(20.0, 2 * window.resolution), 831)
+def _tone(window: Window, lots: Parcels, climate: NDArray[np.uint8], material: NDArray[np.uint8], soil: F32) -> F32:
+    grain = window.noise(20, 831)
     grain *= TEXTURE.take(material)
-    patch = window.lattice(max(130.0, 2 * window.resolution), 832)
+    patch = window.noise(130, 832)
     patch *= np.float32(0.035)
     grain += patch
     own = unit(lots.field * np.uint32(0x9E3779B1))
     own -= np.float32(0.5)
-    own *= np.where(_NATURAL.take(climate), np.float32(0), np.float32(0.22))
+    own *= np.where(_NATURAL.take(climate), np.float32(0), np.float32(0.32))
     grain += own
+    grain += np.float32(0.07) * soil
     grain += np.float32(1)
     return np.clip(grain, 0.4, 1.8, out=grain)
+
+
+def _vigour(window: Window, lots: Parcels, climate: NDArray[np.uint8], moisture: F32, soil: F32) -> F32:
+    """How well things grow: by climate, by soil, from field to field and within a field."""
+    vigour = np.float32(0.93) + np.float32(0.045) * window.noise(230, 801)
+    vigour -= np.float32(0.03) * soil
+    own = unit(lots.field * np.uint32(0x7FEB352D))
+    own *= own
+    own *= np.where(_NATURAL.take(climate), np.float32(0), np.float32(-0.16))
+    vigour += own
+    vigour *= np.clip(np.float32(0.55) + moisture, 0.5, 1.06)
+    return vigour
 
 
 def _phase(window: Window, land: Country, lots: Parcels, climate: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -34,6 +34,9 @@ class Country:
     brook: Field
     brook_slope: Field
     lake: Field  # standard deviations
+    road: Field  # signed noise whose zero line is a main road
+    road_slope: Field
+    soil: Field  # how light the soil is and what does well on it
     wood: Field
     town: Field
 
@@ -47,8 +50,8 @@ def smooth(low: float, high: float, value: Any) -> Any:
 def moisture_of(latitude: Field, noise: Field) -> Field:
     """Wet tropics, dry belts at 24 degrees, temperate beyond."""
     distance = np.abs(latitude)
-    belt = 0.36 * np.exp(-(((distance - 24) / 9) ** 2))
-    return np.asarray(np.clip(0.63 - belt + 0.24 * np.exp(-((distance / 10) ** 2)) + 0.14 * noise, 0, 1))
+    belt = 0.25 * np.exp(-(((distance - 24) / 9) ** 2))
+    return np.asarray(np.clip(0.63 - belt + 0.24 * np.exp(-((distance / 10) ** 2)) + 0.12 * noise, 0, 1))
 
 
 def country(window: Window) -> Country:
@@ -57,10 +60,11 @@ def country(window: Window) -> Country:
     wide = window.nodes(window.node_spacing(NODE_SPACING), margin)
     river = wide.octaves((34, 1.0), (11, 0.42), (3.6, 0.17), seed=11)
     brook = wide.octaves((7.5, 1.0), (2.6, 0.40), seed=21)
+    road = wide.octaves((24, 1.0), (8, 0.2), seed=25)
     river_slope, brook_slope = _slope(river, wide.spacing), _slope(brook, wide.spacing)
     ruggedness = wide.octaves((1100, 0.85), (330, 0.5), (90, 0.3), seed=31)
     relief = 22 + 42 * np.exp(0.7 * np.minimum(ruggedness, 1.5)) + 1700 * smooth(1.0, 2.5, ruggedness)
-    sea = wide.octaves((3000, 0.75), (900, 0.55), (260, 0.35), (70, 0.2), (18, 0.1), (5, 0.05), seed=41) - SEA_LEVEL
+    sea = wide.octaves((3000, 0.75), (900, 0.55), (260, 0.35), (70, 0.18), (18, 0.06), (5, 0.02), seed=41) - SEA_LEVEL
     valley = np.clip(np.abs(river) / (river_slope + 1e-9) / 3500, 0.12, 1)
     fields = {
         "sea": sea,
@@ -72,8 +76,11 @@ def country(window: Window) -> Country:
         "brook": brook,
         "brook_slope": np.maximum(brook_slope, 1.5e-4),
         "lake": wide.octaves((10, 0.93), (3, 0.36), seed=61),
-        "wood": wide.octaves((26, 0.55), (8, 0.6), (2.6, 0.5), (1.1, 0.3), seed=71),
-        "town": wide.octaves((60, 0.35), (13, 0.66), (4.2, 0.6), (1.6, 0.28), seed=81),
+        "road": road,
+        "road_slope": np.maximum(_slope(road, wide.spacing), 6e-5),
+        "soil": wide.octaves((70, 0.6), (17, 0.55), (4.5, 0.45), (1.7, 0.3), seed=65),
+        "wood": wide.octaves((300, 0.5), (26, 0.5), (8, 0.6), (2.6, 0.5), (1.1, 0.3), seed=71),
+        "town": wide.octaves((60, 0.3), (14, 0.6), (4.6, 0.66), (1.8, 0.35), seed=81),
     }
     inner = slice(margin, -margin)
     nodes = Nodes(

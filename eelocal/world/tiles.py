@@ -103,7 +103,7 @@ def across_zones(window: Window, make: Callable[[Window], NDArray[Any]]) -> NDAr
     The landscape is laid out zone by zone. A granule reaches over the edge of its zone; what lies beyond is made on
     the neighbour's own grid and taken from there by nearest pixel, so that both granules show the same fields.
     """
-    nodes = window.nodes(_LATTICE if window.resolution < 800 else 2 * window.resolution)
+    nodes = window.nodes(_lattice(window))
     turn = utm.central_meridian(window.zone)
     beyond = np.floor((nodes.longitude - turn + 3) / 6).astype(np.int64)
     if not beyond.any():
@@ -123,15 +123,22 @@ def across_zones(window: Window, make: Callable[[Window], NDArray[Any]]) -> NDAr
     return out
 
 
+def _lattice(window: Window) -> float:
+    return _LATTICE if window.resolution < 800 else 2 * window.resolution
+
+
 def _borrowed(
     window: Window, zone: int, mine: NDArray[np.bool_], make: Callable[[Window], NDArray[Any]]
 ) -> NDArray[Any]:
     """Pixels of a window taken from the grid of another zone; only those of `mine` are right."""
     rows, columns = np.nonzero(mine)
     size = window.resolution
-    lon, lat = utm.inverse(window.xs[columns], window.ys[rows], window.zone)
-    east, north = utm.forward(lon, lat, zone)
-    column, row = np.floor(east / size).astype(np.int64), np.floor(north / size).astype(np.int64)
+    nodes = window.nodes(_lattice(window))
+    east, north = utm.forward(nodes.longitude, nodes.latitude, zone)
+    offset = (float(np.floor(east.min())), float(np.floor(north.min())))  # float32 holds what is left to a centimetre
+    across = window.spread(nodes, east - offset[0])[mine].astype(np.float64) + offset[0]
+    down = window.spread(nodes, north - offset[1])[mine].astype(np.float64) + offset[1]
+    column, row = np.floor(across / size).astype(np.int64), np.floor(down / size).astype(np.int64)
     left, top = int(column.min()), int(row.max())
     cover = Window(
         zone,

@@ -9,14 +9,14 @@ a pixel's value does not depend on the window it was asked in.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eelocal.world import utm
-from eelocal.world.hashing import fold, lattice_hash, unit
+from eelocal.world.hashing import fold, lattice_hash, scalar_unit, unit
 
 F32 = NDArray[np.float32]
 _SPLINE_GAIN = np.float32(2.0 / 0.3175)  # spline noise of hashes in [0, 1) brought to a standard deviation of one
@@ -110,6 +110,10 @@ class Window:
         values = (unit(lattice_hash(rows, columns, seed)) - np.float32(0.5)) * _SPLINE_GAIN
         return _spline(values, _taps(self.ys, wavelength, int(rows[0])), _taps(self.xs, wavelength, int(columns[0])))
 
+    def noise(self, wavelength: float, seed: int) -> F32:
+        """`lattice`, of a longer wavelength where the pixels are too coarse for the one asked."""
+        return self.lattice(max(wavelength, 2 * self.resolution), seed)
+
 
 def _reach(coordinates: NDArray[np.float64], spacing: float, margin: int) -> NDArray[np.int64]:
     low, high = min(coordinates[0], coordinates[-1]), max(coordinates[0], coordinates[-1])
@@ -141,9 +145,22 @@ def _spline(values: F32, rows: tuple[NDArray[np.intp], list[F32]], columns: tupl
     return out
 
 
+@lru_cache(maxsize=4096)
+def _rotation(seed: int) -> tuple[tuple[float, float, float], ...]:
+    """A rotation of its own for each seed, so that the axes of the noises do not show as one grid."""
+    q = np.array([scalar_unit("rotation", seed, part) - 0.5 for part in range(4)])
+    w, x, y, z = (float(v) for v in q / np.sqrt(np.sum(q * q) + 1e-9))
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+
+
 def sphere_noise(xyz: NDArray[np.float64], wavelength_km: float, seed: int) -> NDArray[np.float64]:
     """Trilinear value noise at points (..., 3) in kilometres, mean 0, standard deviation about 1."""
-    scaled = xyz / wavelength_km
+    x, y, z = np.moveaxis(xyz / wavelength_km, -1, 0)
+    scaled = np.stack([a * x + b * y + c * z for a, b, c in _rotation(seed)], axis=-1)
     whole = np.floor(scaled)
     part = scaled - whole
     fade = part * part * (3 - 2 * part)
