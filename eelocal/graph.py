@@ -157,9 +157,9 @@ def _call(graph: Graph, call: dict[str, Any], scope: Scope) -> Any:
     if "functionName" in call:
         return find(call["functionName"]).call(thunks)
     function = graph.reference(call["functionReference"], scope)
-    if not callable(function):
+    if not isinstance(function, (Closure, Builtin)):
         raise EarthEngineError(f"The value '{call['functionReference']}' is not a function.")
-    return function(*(thunk() for thunk in thunks.values()))
+    return function(*[thunk() for thunk in thunks.values()])
 
 
 _EVALUATE: dict[str, Callable[[Graph, Any, Scope], Any]] = {
@@ -216,7 +216,7 @@ class _Check:
         if key not in self.values:
             raise EarthEngineError(f"The expression refers to the value '{key[:100]}', which is not among its values.")
         open_keys.add(key)
-        stack.append((key, iter([k for k in _references(self.values[key])])))
+        stack.append((key, iter(list(_references(self.values[key])))))
 
     def _finish(self, key: str) -> None:
         free: set[str] = set()

@@ -77,9 +77,11 @@ def choose_cells(geometry: Geometry, projection: Projection) -> Cells:
     lines = _in_pixels(parts[np.isin(kinds, _LINE_KINDS)], projection)
     found = [_by_point(shape, projection), _by_centre(areas), _by_touch(lines)]
     cols, rows = (np.concatenate([pair[axis] for pair in found]) for axis in (0, 1))
-    cols, rows = _unique(cols, rows)
+    cols, rows = _unique(cols, rows)  # raster order
     scattered = not len(areas) and not len(lines) and not _dense(cols, rows)
-    order = _shuffled(cols, rows) if scattered else np.lexsort((cols, rows))
+    if not scattered:
+        return Cells(cols, rows)
+    order = _shuffled(cols, rows)
     return Cells(cols[order], rows[order])
 
 
@@ -194,7 +196,7 @@ def _estimate(areas: NDArray[Any]) -> int | None:
     """About how many pixels, if they are too many to test one by one."""
     boxes = [_bounds(area) for area in areas]
     tested = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
-    return int(round(float(shapely.area(areas).sum()))) if tested > _MAX_TESTED else None
+    return round(float(shapely.area(areas).sum())) if tested > _MAX_TESTED else None
 
 
 def _bounds(shape: BaseGeometry) -> tuple[int, int, int, int]:
@@ -208,10 +210,15 @@ def _none() -> tuple[Ints, Ints]:
 
 
 def _unique(cols: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """Pairs without repetitions, by row and column."""
     if not cols.size:
         return cols, rows
-    pairs = np.unique(np.column_stack([rows, cols]), axis=0)
-    return pairs[:, 1], pairs[:, 0]
+    left, width = int(cols.min()), int(np.ptp(cols)) + 1
+    top = int(rows.min())
+    key = (rows - top) * width + (cols - left)  # fits: both ranges are below 2**31 wherever pixels are
+    if not (np.diff(key) > 0).all():
+        key = np.unique(key)
+    return key % width + left, key // width + top
 
 
 def _dense(cols: Ints, rows: Ints) -> bool:

@@ -7,6 +7,7 @@ Pixel choice is in `eelocal.lattice`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from eelocal.values.image import Image
 from eelocal.values.projection import Projection, transformer
 
 MAX_VALUES = 1_048_576  # ee.ImageCollection.getRegion, API reference
+_CHUNK = 16_384  # rows written at once
 _LEADING = ("id", "longitude", "latitude", "time")
 
 
@@ -47,9 +49,12 @@ class RegionTable:
 
     def json(self) -> bytes:
         """The list of lists as JSON."""
-        body = orjson.dumps(list(self.rows()))
-        header = orjson.dumps(self.header)
-        return b"[" + header + (b"," if len(body) > 2 else b"") + body[1:]
+        rows = self.rows()
+        parts = [orjson.dumps(self.header)]
+        # In pieces: a million tuples at once would keep the garbage collector busy.
+        while chunk := list(itertools.islice(rows, _CHUNK)):
+            parts.append(orjson.dumps(chunk)[1:-1])
+        return b"[" + b",".join(parts) + b"]"
 
 
 def get_region(collection: Collection, geometry: Geometry, projection: Projection) -> RegionTable:

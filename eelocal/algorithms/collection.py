@@ -224,7 +224,8 @@ def working_projection(crs: Projection, transform: Sequence[Any] | None, scale: 
 
 def in_order(elements: Iterator[Any], key: str, ascending: bool) -> list[Any]:
     """Elements by a property; those without it come last."""
-    known, unknown = [], []
+    known: list[Any] = []
+    unknown: list[Any] = []
     for element in elements:
         value = element.get(key)
         (unknown if value is None else known).append((value, element))

@@ -124,7 +124,9 @@ def remove(dictionary: dict[str, Any], selectors: Names, ignoreMissing: bool) ->
 def rename(dictionary: dict[str, Any], from_: Names, to: Names, overwrite: bool) -> dict[str, Any]:
     """Values under new names."""
     if len(from_) != len(to):
-        raise EarthEngineError(f"'from' and 'to' must have as many names as each other. Got {len(from_)} and {len(to)}.")
+        raise EarthEngineError(
+            f"'from' and 'to' must have as many names as each other. Got {len(from_)} and {len(to)}."
+        )
     names = dict(zip(_present(dictionary, from_), to, strict=True))
     taken = next((n for n in to if n in dictionary and n not in names), None)
     if taken is not None and not overwrite:

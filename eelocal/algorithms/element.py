@@ -12,6 +12,7 @@ from eelocal.promote import promote, type_name
 from eelocal.registry import algorithm
 from eelocal.values.element import Element, Feature
 from eelocal.values.geometry import Geometry
+from eelocal.values.image import Image
 
 
 @algorithm("Feature")
@@ -116,7 +117,7 @@ def replace_properties(destination: Element, source: Element | None) -> Element:
     """The destination with the properties of the source instead of its own."""
     kept = {key: value for key, value in destination.properties.items() if key.startswith("system:")}
     others = source.properties if source is not None else {}
-    return destination.with_properties({**others, **kept})  # type: ignore[no-any-return]
+    return destination.with_properties({**others, **kept})
 
 
 @algorithm("If", lazy=True)
@@ -160,10 +161,10 @@ def _matching(source: Element, patterns: list[Any]) -> list[str]:
         raise EarthEngineError(f"Invalid property pattern among {names}: {exc}.") from exc
 
 
-def _placed(element: Any, changes: Mapping[str, Any]) -> Any:
+def _placed(element: Element, changes: Mapping[str, Any]) -> Element:
     """The element, elsewhere if its footprint was set."""
     footprint = changes.get("system:footprint")
-    if isinstance(footprint, Geometry) and element.kind == "Image":
+    if isinstance(footprint, Geometry) and isinstance(element, Image):
         return element.with_footprint(footprint.lonlat)
     return element
 

@@ -67,7 +67,11 @@ def multi_polygon(
 @algorithm("GeometryConstructors.Rectangle")
 def rectangle(coordinates: list[Any], crs: Projection | None, geodesic: bool | None, evenOdd: bool) -> Geometry:
     """A rectangle from two corners, or from west, south, east and north."""
-    flat = coordinates if not coordinates or not isinstance(coordinates[0], list) else sum(coordinates, [])
+    flat = (
+        coordinates
+        if not coordinates or not isinstance(coordinates[0], list)
+        else [n for pair in coordinates for n in pair]
+    )
     if len(flat) != 4:
         raise EarthEngineError("A rectangle needs two corners: [[xMin, yMin], [xMax, yMax]].")
     x1, y1, x2, y2 = (*_pair(flat[:2]), *_pair(flat[2:]))

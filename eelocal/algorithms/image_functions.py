@@ -72,8 +72,8 @@ _UNARY: dict[str, tuple[Callable[[Any], Any], TypeOf]] = {
     "cosh": (_floating(np.cosh), _real),
     "tanh": (_floating(np.tanh), _real),
     "cbrt": (_floating(np.cbrt), _real),
-    "floor": (lambda v: np.floor(v), _whole),
-    "ceil": (lambda v: np.ceil(v), _whole),
+    "floor": (np.floor, _whole),
+    "ceil": (np.ceil, _whole),
     # Half up, as Java's Math.round.
     "round": (lambda v: v if v.dtype.kind in "iu" else np.floor(v + 0.5), _whole),
     "not": (lambda v: v == 0, _boolean),

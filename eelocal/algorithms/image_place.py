@@ -183,7 +183,7 @@ def clipped(image: Image, region: Geometry) -> Image:
 
     properties = {**image.properties, "system:footprint": geojson(outline)}
     bands = [inside(band) for band in image.bands]
-    return image.with_bands(bands).with_footprint(footprint).with_properties(properties)  # type: ignore[no-any-return]
+    return image.with_bands(bands).with_footprint(footprint).with_properties(properties)
 
 
 def _clipped_extent(band: Band, region: Geometry) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:

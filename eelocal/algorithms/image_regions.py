@@ -108,7 +108,7 @@ def sample(
         raise EarthEngineError("Cannot specify both factor and numPixels.")
     wanted = int(cells.count * factor) if factor is not None else numPixels
     if wanted is not None and wanted < cells.count:
-        chosen = np.array(sorted(random.Random(seed).sample(range(cells.cols.size), wanted)), int)  # noqa: S311
+        chosen = np.array(sorted(random.Random(seed).sample(range(cells.cols.size), wanted)), int)
         cells = Cells(cells.cols[chosen], cells.rows[chosen])
     found = _features(image, cells, target, {}, geometries=geometries)
     kept = [f for f in found if not dropNulls or all(f.get(name) is not None for name in image.names)]

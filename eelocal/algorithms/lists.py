@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ def sequence(start: float, end: float | None, step: float, count: int | None) ->
     if step == 0:
         raise EarthEngineError("Step must not be 0.")
     length = (end - start) / step
-    if length != length:
+    if not math.isfinite(length):
         raise EarthEngineError("Start, end and step must be numbers.")
     _check_length(length)
     # A hair more, so that 0 to 1 by 0.1 has its end in spite of rounding.

@@ -178,8 +178,8 @@ for _name, _function in BINARY.items():
     registry.add(f"Number.{_name}", _binary(_function))
 for _alias, _name in _ALIASES.items():
     registry.add(f"Number.{_alias}", _binary(BINARY[_name]))
-for _name, _function in UNARY.items():
-    registry.add(f"Number.{_name}", _unary(_function))
+for _name, _change in UNARY.items():
+    registry.add(f"Number.{_name}", _unary(_change))
 for _name, _kind in CASTS.items():
     registry.add(f"Number.{_name}", _cast(_kind))
     registry.add(f"Number.to{_name.capitalize()}", _cast(_kind))

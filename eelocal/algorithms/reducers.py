@@ -25,9 +25,9 @@ def _where_any(statistic: Statistic) -> Reduce:
     """A statistic of valid values; masked where there are none. Weights are 0 for masked values."""
 
     def run(stacks: Sequence[Stack], weights: Weights) -> list[Pixels]:
-        values, valid = stacks[0]
+        valid = stacks[0].valid
         weight = valid.astype(np.float64) if weights is None else np.where(valid, weights, 0.0)
-        some = (weight > 0).any(axis=0)
+        some = np.asarray((weight > 0).any(axis=0))
         with np.errstate(all="ignore"):
             return [Pixels(np.where(some, statistic(stacks[0], weight), 0), some)]
 
@@ -35,7 +35,7 @@ def _where_any(statistic: Statistic) -> Reduce:
 
 
 def _sum(stack: Stack, weight: NDArray[np.float64]) -> NDArray[Any]:
-    return np.sum(np.where(weight > 0, stack.values, 0) * weight, axis=0)
+    return np.asarray(np.sum(np.where(weight > 0, stack.values, 0) * weight, axis=0))
 
 
 def _mean(stack: Stack, weight: NDArray[np.float64]) -> NDArray[Any]:
@@ -237,9 +237,9 @@ def percentile(
 
 def _percentile_reduce(wanted: Sequence[float]) -> Reduce:
     def run(stacks: Sequence[Stack], weights: Weights) -> list[Pixels]:
-        values, valid = stacks[0]
+        valid = stacks[0].valid
         weight = valid.astype(np.float64) if weights is None else np.where(valid, weights, 0.0)
-        some = (weight > 0).any(axis=0)
+        some = np.asarray((weight > 0).any(axis=0))
         return [Pixels(np.where(some, found, 0), some) for found in percentiles(stacks[0], weight, wanted)]
 
     return run

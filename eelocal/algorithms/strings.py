@@ -1,5 +1,4 @@
 """String and Dictionary."""
-# ruff: noqa: N803 - parameters are named as Earth Engine's arguments
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from eelocal.values.geometry import Geometry
 
@@ -34,13 +34,13 @@ class Element:
         """Whether there is such a property."""
         return name in self.properties or (name in _SPECIAL and self.get(name) is not None)
 
-    def with_properties(self, properties: Mapping[str, Any]) -> Any:
+    def with_properties(self, properties: Mapping[str, Any]) -> Self:
         """The same element with these properties instead; those set to None are gone."""
         new = copy.copy(self)
         new.properties = {key: value for key, value in properties.items() if value is not None}
         return new
 
-    def set(self, **changes: Any) -> Any:
+    def set(self, **changes: Any) -> Self:
         """The same element with some properties changed."""
         return self.with_properties({**self.properties, **changes})
 

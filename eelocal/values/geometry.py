@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ def transform_shape(geometry: BaseGeometry, source: str, target: str) -> BaseGeo
 def point_coordinates(geometry: BaseGeometry) -> NDArray[np.float64]:
     """(x, y) of every point among the parts of a geometry."""
     parts = shapely.get_parts(shapely.get_parts(geometry))
-    return shapely.get_coordinates(parts[shapely.get_type_id(parts) == 0])
+    found: NDArray[np.float64] = shapely.get_coordinates(parts[shapely.get_type_id(parts) == 0])
+    return found
 
 
 def _without_crs(body: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def _map_lines(geometry: BaseGeometry, change: Callable[[NDArray[np.float64]], N
 
 
 def _along_great_circles(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    pieces = [_great_circle(start, end) for start, end in zip(xy[:-1], xy[1:], strict=True)]
+    pieces = [_great_circle(start, end) for start, end in itertools.pairwise(xy)]
     return np.concatenate([*pieces, xy[-1:]])
 
 
