@@ -7,10 +7,10 @@ machines give the same one.
 from __future__ import annotations
 
 from eelocal.assets import Assets
-from eelocal.world.s2 import S2Collection
+from eelocal.world.s2 import PRODUCTS, S2Collection
 
 
 def world() -> Assets:
     """All assets of the generated world; cheap, since nothing is computed until a pixel is asked for."""
-    collections = [S2Collection("COPERNICUS/S2_SR_HARMONIZED"), S2Collection("COPERNICUS/S2_SR")]
+    collections = [S2Collection(product) for product in PRODUCTS]
     return Assets(collections={collection.id: collection for collection in collections})

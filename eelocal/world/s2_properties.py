@@ -1,4 +1,4 @@
-"""The properties of a Sentinel-2 Level-2A scene, named as Earth Engine names them."""
+"""The properties of Sentinel-2 scenes, named as Earth Engine names them."""
 
 from __future__ import annotations
 
@@ -46,17 +46,30 @@ def baseline_of(time_ms: float) -> str:
     return [name for start, name in _BASELINES if start <= time_ms][-1]
 
 
-def properties_of(scene: Scene) -> dict[str, Any]:
-    """All properties of a scene; percentages are of the pixels inside the swath."""
-    return _identity(scene) | _geometry(scene) | _percentages(scene)
+def level_2a_properties(scene: Scene) -> dict[str, Any]:
+    """All properties of a Level-2A scene; percentages are of the pixels inside the swath."""
+    offsets = _offsets("BOA") if baseline_of(scene.time_ms) >= "04.00" else {}
+    return _identity(scene, "L2A") | _geometry(scene) | _percentages(scene) | offsets
 
 
-def _identity(scene: Scene) -> dict[str, Any]:
+def level_1c_properties(scene: Scene) -> dict[str, Any]:
+    """All properties of a Level-1C scene."""
+    kept = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVERAGE_ASSESSMENT")
+    cover = {name: value for name, value in _percentages(scene).items() if name in kept}
+    offsets = _offsets("RADIO") if baseline_of(scene.time_ms) >= "04.00" else {}
+    return _identity(scene, "L1C") | _geometry(scene) | cover | offsets
+
+
+def _offsets(kind: str) -> dict[str, Any]:
+    return {f"{kind}_ADD_OFFSET_{name}": -1000 for name in _IRRADIANCE}
+
+
+def _identity(scene: Scene, level: str) -> dict[str, Any]:
     pass_, tile = scene.overflight, scene.granule.name
     baseline = baseline_of(scene.time_ms)
     spacecraft, orbit = f"S2{pass_.satellite}", pass_.absolute_orbit
     taken, made = stamp(scene.datatake_ms), stamp(scene.generation_ms)
-    level = f"N{baseline.replace('.', '')}_R{pass_.relative_orbit:03d}"
+    order = f"N{baseline.replace('.', '')}_R{pass_.relative_orbit:03d}"
     return {
         "system:index": scene.index,
         "system:time_start": scene.time_ms,
@@ -64,9 +77,9 @@ def _identity(scene: Scene) -> dict[str, Any]:
         "system:asset_size": int(scene.view.share * 1.55e9 * (0.9 + 0.25 * scalar_unit("size", scene.index))),
         "SPACECRAFT_NAME": f"Sentinel-2{pass_.satellite}",
         "MGRS_TILE": tile,
-        "PRODUCT_ID": f"{spacecraft}_MSIL2A_{taken}_{level}_T{tile}_{made}",
-        "GRANULE_ID": f"L2A_T{tile}_A{orbit:06d}_{stamp(scene.datastrip_ms)}",
-        "DATASTRIP_ID": f"{spacecraft}_OPER_MSI_L2A_DS_2APS_{made}_S{stamp(scene.datastrip_ms)}_N{baseline}",
+        "PRODUCT_ID": f"{spacecraft}_MSI{level}_{taken}_{order}_T{tile}_{made}",
+        "GRANULE_ID": f"{level}_T{tile}_A{orbit:06d}_{stamp(scene.datastrip_ms)}",
+        "DATASTRIP_ID": f"{spacecraft}_OPER_MSI_{level}_DS_2APS_{made}_S{stamp(scene.datastrip_ms)}_N{baseline}",
         "DATATAKE_IDENTIFIER": f"G{spacecraft}_{taken}_{orbit:06d}_N{baseline}",
         "DATATAKE_TYPE": "INS-NOBS",
         "PROCESSING_BASELINE": baseline,
@@ -80,7 +93,7 @@ def _identity(scene: Scene) -> dict[str, Any]:
 
 def _geometry(scene: Scene) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "system:footprint": {"type": "LinearRing", "coordinates": _ring(scene.view.outline)},
+        "system:footprint": {"type": "LinearRing", "coordinates": ring(scene.view.outline)},
         "MEAN_SOLAR_ZENITH_ANGLE": scene.sun.zenith,
         "MEAN_SOLAR_AZIMUTH_ANGLE": scene.sun.azimuth,
         "REFLECTANCE_CONVERSION_CORRECTION": 1 / sun_distance(scene.time_ms) ** 2,
@@ -94,12 +107,11 @@ def _geometry(scene: Scene) -> dict[str, Any]:
         if name != "B10":
             properties[f"MEAN_INCIDENCE_ZENITH_ANGLE_{name}"] = zenith
             properties[f"MEAN_INCIDENCE_AZIMUTH_ANGLE_{name}"] = 104.5 if across > 0 else 288.0
-        if baseline_of(scene.time_ms) >= "04.00":
-            properties[f"BOA_ADD_OFFSET_{name}"] = -1000
     return properties
 
 
-def _ring(outline: Polygon) -> list[list[float]]:
+def ring(outline: Polygon) -> list[list[float]]:
+    """Coordinates of a footprint's ring, longitude first."""
     return [[float(lon), float(lat)] for lon, lat in outline.exterior.coords]
 
 

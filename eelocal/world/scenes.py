@@ -26,7 +26,8 @@ from eelocal.world.orbit import ORBITS, PERIOD_MS, SWATH_HALF, Pass, cross_track
 from eelocal.world.sun import DAY_MS, Sun, sun_at
 from eelocal.world.weather import Overpass
 
-ARCHIVE_START_MS = 1_490_659_200_000  # 2017-03-28, the first Level-2A scenes
+L2A_START_MS = 1_490_659_200_000  # 2017-03-28, the first Level-2A scenes
+L1C_START_MS = 1_435_363_200_000  # 2015-06-27
 _LONGEST_TAKE_MS = 40 * 60_000
 _WINDOW_MS = 5 * DAY_MS
 _MIN_SHARE = 0.005  # of a granule; less of it is not kept as a scene
@@ -110,7 +111,7 @@ class Scene:
     @property
     def published(self) -> bool:
         """Whether it is in the archive by now."""
-        return self.time_ms >= ARCHIVE_START_MS and self.generation_ms < time.time() * 1000
+        return self.time_ms >= L1C_START_MS and self.generation_ms < time.time() * 1000
 
     def sun_near(self, zone: int, column: int, row: int) -> Sun:
         """The sun over a 100 km square: the same for every granule that reaches into the square."""
@@ -182,7 +183,7 @@ def _swath_ring(x: NDArray[np.float64], y: NDArray[np.float64], across: NDArray[
 
 def search_scenes(start_ms: float, end_ms: float, region: BaseGeometry | None) -> Iterator[Scene]:
     """Scenes seen in [start_ms, end_ms) whose footprint touches a region, in the order of their indices."""
-    start_ms, end_ms = max(start_ms, ARCHIVE_START_MS), min(end_ms, time.time() * 1000)
+    start_ms, end_ms = max(start_ms, L1C_START_MS), min(end_ms, time.time() * 1000)
     if region is None:
         candidates = _walk_passes(start_ms, end_ms, None)
     elif _extent(region) > _LARGE_REGION:
