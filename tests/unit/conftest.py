@@ -1,8 +1,12 @@
-"""The `ee` client without a service: it knows every algorithm's signature and sends nothing."""
+"""Fixtures of the unit tests, and how far hypothesis goes: enough to find mistakes, within seconds."""
 
 import ee
 import ee.apitestcase
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unit", deadline=None, max_examples=60)
+settings.load_profile("unit")
 
 
 @pytest.fixture(scope="session")
