@@ -104,7 +104,7 @@ class CodedService:
         records: every request so far, in order of arrival.
         unknown: names of algorithms asked for that are not here.
         max_in_flight: the largest number of pixel requests (getRegion, computePixels) under way at one moment.
-        always: a fault for every getRegion request, after those of `inject` are used up.
+        always: asset id to a fault for every getRegion request on it, after those of `inject` are used up.
     """
 
     def __init__(self, coded_collections, *, shuffle=None, latency=0.0, keep_index=False):
@@ -114,13 +114,13 @@ class CodedService:
         self.keep_index = keep_index
         self.records = []
         self.unknown = set()
-        self.always = None
+        self.always = {}
         self.max_in_flight = 0
-        self._faults = collections.deque()
+        self._faults = collections.defaultdict(collections.deque)
         self._in_flight = 0
         self._triggers = {}
         self._region_count = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._stopping = threading.Event()
         self._server = None
         self._thread = None
@@ -156,15 +156,15 @@ class CodedService:
         """How often each exact pixel request came: key to count."""
         return collections.Counter(record.key for record in self.pixel_requests)
 
-    def inject(self, *faults):
-        """Faults for the next getRegion requests, one each; None lets one pass.
+    def inject(self, *faults, asset=None):
+        """Faults for the next getRegion requests (on `asset`), one each; None lets one pass.
 
         "429", "500", "503": that status. "cut": the connection breaks in mid-answer. "truncated": half the JSON.
         "missing", "duplicate", "replaced" (a row's place taken by another row's copy), "shifted" (all rows, half a
         pixel east), "one_shifted" (one row), "moved" (all rows, a whole pixel east). "400:TEXT": that error.
         """
         with self._lock:
-            self._faults.extend(faults)
+            self._faults[asset].extend(faults)
 
     def when_region(self, count, phase, action):
         """Run `action()` in the request's own thread when the `count`-th getRegion from now on reaches a phase.
@@ -174,6 +174,12 @@ class CodedService:
         with self._lock:
             self._triggers[self._region_count + count, phase] = action
 
+    def settle(self, seconds=30):
+        """Wait until no pixel request is under way, so that the records say how each one ended."""
+        with self._lock:
+            if not self._lock.wait_for(lambda: self._in_flight == 0, seconds):
+                raise TimeoutError(f"{self._in_flight} requests still under way after {seconds} s")
+
     def reset(self):
         """Forget requests, faults and triggers."""
         with self._lock:
@@ -181,7 +187,7 @@ class CodedService:
             self.unknown.clear()
             self._faults.clear()
             self._triggers.clear()
-            self.always = None
+            self.always = {}
             self.max_in_flight = 0
 
     # What follows is called by the request handler.
@@ -209,12 +215,18 @@ class CodedService:
         finally:
             with self._lock:
                 self._in_flight -= 1
+                self._lock.notify_all()
 
-    def next_region(self):
+    def next_region(self, body):
         """(number of this getRegion, its fault)."""
+        text = json.dumps(body)
         with self._lock:
             self._region_count += 1
-            return self._region_count, self._faults.popleft() if self._faults else self.always
+            asset = next((name for name in self.collections if re.search(f'"{re.escape(name)}["/]', text)), None)
+            for waiting in (self._faults[asset], self._faults[None]):
+                if waiting:
+                    return self._region_count, waiting.popleft()
+            return self._region_count, self.always.get(asset)
 
     def trigger(self, count, phase):
         with self._lock:
@@ -419,7 +431,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return answer
 
     def _region(self, record):
-        count, fault = self.service.next_region()
+        count, fault = self.service.next_region(record.body)
         record.fault = fault
         self.service.trigger(count, "arrives")
         self.service.wait(self.service.latency)

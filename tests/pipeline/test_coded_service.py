@@ -400,6 +400,14 @@ def test_shuffled_rows_are_the_same_rows(client, service):
     assert set(service.count_by_body().values()) == {2}
 
 
+def test_a_fault_can_be_kept_for_one_asset(client, service):
+    service.always["CODED/UTM31N"] = "400:Only here."
+    with pytest.raises(ee.EEException, match=r"^Only here\.$"):
+        small_region().getInfo()
+    images = ee.ImageCollection([ee.Image("CODED/DEM")])
+    assert len(images.getRegion(ee.Geometry.Point([-77.0364, -11.5]), 30).getInfo()) == 2
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "text"),
     [
@@ -416,6 +424,7 @@ def test_failures_are_injected_in_order(client, service, fault, error, text):
     with pytest.raises(error, match=text):
         small_region().getInfo()
     assert small_region().getInfo() == good
+    service.settle()
     first, second, third = service.region_requests
     assert (first.good, second.good, third.good) == (True, False, True)
 
@@ -460,5 +469,6 @@ def test_counts_requests_in_flight_and_runs_triggers(service, client):
     for thread in threads:
         thread.join(30)
     assert service.max_in_flight == 3
+    service.settle()
     assert phases == ["half_sent", "answered"]
     assert all(record.good for record in service.region_requests)
