@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from rasterio.io import MemoryFile
 
 from eelocal.errors import EarthEngineError
 from eelocal.pixels import Raster
+from eelocal.values.image import Band
 from eelocal.values.projection import parse_crs
 
 _OCTETS = "application/octet-stream"
@@ -50,20 +51,16 @@ def _npy(raster: Raster, name: str) -> File:
 
 
 def _geotiff(raster: Raster, name: str) -> File:
-    values, _ = raster.arrays()
-    return File(_tiff(raster, values, [band.name for band in raster.bands]), "image/tiff")
+    return File(_tiff(raster, raster.bands, *raster.arrays()), "image/tiff")
 
 
 def _zipped(raster: Raster, name: str) -> File:
-    values, _ = raster.arrays()
-    names = [band.name for band in raster.bands]
-    return _zip({f"{name}.tif": _tiff(raster, values, names)})
+    return _zip({f"{name}.tif": _tiff(raster, raster.bands, *raster.arrays())})
 
 
 def _zipped_per_band(raster: Raster, name: str) -> File:
-    values, _ = raster.arrays()
-    pairs = zip(raster.bands, values, strict=True)
-    return _zip({f"{name}.{band.name}.tif": _tiff(raster, [array], [band.name]) for band, array in pairs})
+    bands = zip(raster.bands, *raster.arrays(), strict=True)
+    return _zip({f"{name}.{b.name}.tif": _tiff(raster, [b], [values], [valid]) for b, values, valid in bands})
 
 
 def _zip(members: dict[str, bytes]) -> File:
@@ -74,11 +71,16 @@ def _zip(members: dict[str, bytes]) -> File:
     return File(buffer.getvalue(), "application/zip")
 
 
-def _tiff(raster: Raster, values: list[Any], names: list[str]) -> bytes:
-    """A tiled GeoTIFF; all bands get the one type that holds them, int64 becomes float64 as in Earth Engine."""
+def _tiff(raster: Raster, bands: Sequence[Band], values: Sequence[Any], valid: Sequence[Any]) -> bytes:
+    """A GeoTIFF; all bands get the one type that holds them, int64 becomes float64 as in Earth Engine.
+
+    Only when all bands were cast is there a nodata value, and masked pixels have it; otherwise they are 0 without a
+    tag (geedim's tests/integration.py, test_ee_geotiff_nodata).
+    """
     dtype = np.result_type(*(array.dtype for array in values))
     if dtype.kind in "iu" and dtype.itemsize == 8:
         dtype = np.dtype(np.float64)
+    nodata = _nodata(dtype) if all(band.cast for band in bands) else None
     grid = raster.grid
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -91,15 +93,24 @@ def _tiff(raster: Raster, values: list[Any], names: list[str]) -> bytes:
         "compress": "deflate",
         "zlevel": 1,
         "interleave": "pixel",
+        "nodata": nodata,
     }
     if min(grid.width, grid.height) >= 256:
         profile.update(tiled=True, blockxsize=256, blockysize=256)
     with MemoryFile() as memory:
         with memory.open(**profile) as dataset:
-            for i, (array, name) in enumerate(zip(values, names, strict=True), 1):
-                dataset.write(array.astype(dtype, copy=False), i)
-                dataset.set_band_description(i, name)
+            for i, (band, array, ok) in enumerate(zip(bands, values, valid, strict=True), 1):
+                filled = array.astype(dtype, copy=False)
+                dataset.write(filled if nodata is None else np.where(ok, filled, np.array(nodata, dtype)), i)
+                dataset.set_band_description(i, band.name)
         return bytes(memory.read())
+
+
+def _nodata(dtype: np.dtype[Any]) -> float:
+    """0 for unsigned types, the least value for signed ones, minus infinity for floating point."""
+    if dtype.kind == "f":
+        return -np.inf
+    return 0 if dtype.kind == "u" else int(np.iinfo(dtype).min)
 
 
 def _picture(kind: str, media: str) -> Callable[[Raster, str], File]:

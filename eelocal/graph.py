@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eelocal.errors import EarthEngineError
-from eelocal.registry import Algorithm, find
+from eelocal.registry import find
 
 MAX_DEPTH = 1200  # nodes inside one another; enough for a loop of a thousand operations
 _KINDS = frozenset(
@@ -80,22 +80,6 @@ class Closure:
         return bool(self.names) and self.graph.keeps(self.definition["body"], self.names[0])
 
 
-@dataclass(frozen=True, eq=False)
-class Builtin:
-    """An algorithm used as a function, by name."""
-
-    algorithm: Algorithm
-
-    def __call__(self, *values: Any) -> Any:
-        """The result for arguments in order."""
-        names = self.algorithm.signature.names
-        return self.algorithm.call({name: _given(value) for name, value in zip(names, values, strict=False)})
-
-    def keeps_place(self) -> bool:
-        """Whether the result has the time (or none) of the first argument and lies inside it."""
-        return self.algorithm.signature.names[:1] == self.algorithm.keeps[:1] != ()
-
-
 class Graph:
     """A decoded expression. One thread evaluates it once."""
 
@@ -148,18 +132,22 @@ def _names_time(node: dict[str, Any]) -> bool:
     return not isinstance(name, str) or name in ("system:time_start", "system:time_end", "system:footprint")
 
 
-def _given(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
 def _call(graph: Graph, call: dict[str, Any], scope: Scope) -> Any:
     thunks = {name: (lambda node=node: graph.node(node, scope)) for name, node in call.get("arguments", {}).items()}
     if "functionName" in call:
         return find(call["functionName"]).call(thunks)
     function = graph.reference(call["functionReference"], scope)
-    if not isinstance(function, (Closure, Builtin)):
+    names = getattr(function, "names", None)
+    if names is None or not callable(function):
         raise EarthEngineError(f"The value '{call['functionReference']}' is not a function.")
-    return function(*[thunk() for thunk in thunks.values()])
+    missing = next((name for name in names if name not in thunks), None)
+    if missing is not None:
+        raise EarthEngineError(f"The function needs the argument '{missing}'.")
+    return function(*[thunks[name]() for name in names])
+
+
+def _thunk(graph: Graph, node: dict[str, Any], scope: Scope) -> Callable[[], Any]:
+    return lambda: graph.node(node, scope)
 
 
 _EVALUATE: dict[str, Callable[[Graph, Any, Scope], Any]] = {
@@ -169,7 +157,7 @@ _EVALUATE: dict[str, Callable[[Graph, Any, Scope], Any]] = {
     "valueReference": lambda graph, key, scope: graph.reference(key, scope),
     "argumentReference": lambda graph, name, scope: scope.find(name),
     "functionInvocationValue": _call,
-    "functionDefinitionValue": lambda graph, body, scope: Closure(graph, body, scope),
+    "functionDefinitionValue": Closure,
     "arrayValue": lambda graph, body, scope: [graph.node(node, scope) for node in body.get("values", [])],
     "dictionaryValue": lambda graph, body, scope: {
         key: graph.node(node, scope) for key, node in body.get("values", {}).items()

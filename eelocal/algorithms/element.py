@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -162,7 +163,11 @@ def _matching(source: Element, patterns: list[Any]) -> list[str]:
 
 
 def _placed(element: Element, changes: Mapping[str, Any]) -> Element:
-    """The element, elsewhere if its footprint was set."""
+    """The element, elsewhere if its footprint was set, under another id if that was."""
+    if isinstance(changes.get("system:id"), str):
+        element = copy.copy(element)
+        element.id = changes["system:id"]
+        element.properties = {key: value for key, value in element.properties.items() if key != "system:id"}
     footprint = changes.get("system:footprint")
     if isinstance(footprint, Geometry) and isinstance(element, Image):
         return element.with_footprint(footprint.lonlat)

@@ -5,8 +5,8 @@ Pairing: one band against all of the other image; equal names if both have the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -228,8 +228,8 @@ def cast_values(values: Array, kind: PixelType) -> Array:
 
 def cast_image(value: Image, kind: PixelType) -> Image:
     """All bands as a type. Casting keeps the metadata."""
-    bands: Sequence[Band] = [unary_band(b, lambda v: cast_values(v, kind), kind) for b in value.bands]
-    return value.with_bands(bands)
+    bands = [unary_band(b, lambda v: cast_values(v, kind), kind) for b in value.bands]
+    return value.with_bands([replace(band, cast=True) for band in bands])
 
 
 def _cast(kind: PixelType) -> Callable[[Image], Image]:

@@ -32,6 +32,7 @@ class Band:
         read: makes the pixels of a grid.
         dimensions: (width, height) of the stored pixels, if it has an end.
         origin: first (column, row) that is not clipped away.
+        cast: its type was set by a cast, so that files carry a nodata value.
         stored: read is a plain read of an asset, so that keeping the result is no gain.
     """
 
@@ -41,6 +42,7 @@ class Band:
     read: Read
     dimensions: tuple[int, int] | None = None
     origin: tuple[int, int] | None = None
+    cast: bool = False
     stored: bool = False
 
     def pixels(self, grid: Grid) -> Pixels:
@@ -57,7 +59,7 @@ class Band:
 
     def derived(self, read: Read, type: PixelType | None = None) -> Band:
         """A band in the same place, computed in another way."""
-        return replace(self, read=read, type=type or self.type, stored=False)
+        return replace(self, read=read, type=type or self.type, stored=False, cast=self.cast and type is None)
 
     def encode(self) -> dict[str, Any]:
         """As `getInfo` prints it; recorded/image_info_*.json."""
