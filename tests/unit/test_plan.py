@@ -1,0 +1,386 @@
+"""Requests within Earth Engine's limits, each pixel asked for once."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+
+from eeflow.aoi import load_aoi
+from eeflow.config import AreaOfInterest, Limits, parse_job
+from eeflow.errors import LimitExceeded
+from eeflow.grid import Window
+from eeflow.plan import (
+    BandType,
+    Request,
+    Series,
+    band_groups,
+    check_limits,
+    make_plan,
+    make_series,
+    outline,
+    window_shape,
+)
+from eeflow.scenes import Band, Scene
+
+MOST_VALUES = 1_048_576  # Earth Engine's own
+MOST_ROWS = 300_000
+START = datetime(2019, 5, 3, 10, 56, 21, 750_000, tzinfo=UTC)
+
+
+def band(name, dtype="uint16"):
+    return Band(name, dtype, "EPSG:32631", (10.0, 0.0, 600000.0, 0.0, -10.0, 5700000.0), (10980, 10980))
+
+
+def scene(number, names=("B2",), dtype="uint16", **changes):
+    made = Scene(
+        scene_id=f"S{number:04d}",
+        version=1000 + number,
+        time_start=START + timedelta(days=number),
+        bands=tuple(band(name, dtype) for name in names),
+        footprint=None,
+    )
+    return replace(made, **changes)
+
+
+def grid_of(height, width):
+    return GeoBox((height, width), Affine(10, 0, 600000, 0, -10, 5700000), "EPSG:32631")
+
+
+def series_of(shape, bands=1, scenes=1):
+    names = [f"B{number}" for number in range(bands)]
+    return Series(
+        source="COPERNICUS/S2_SR_HARMONIZED",
+        is_image=False,
+        scenes=tuple(scene(number, names) for number in range(scenes)),
+        bands=tuple(BandType(name, "uint16") for name in names),
+        grid=grid_of(*shape),
+    )
+
+
+def job(**changes):
+    return parse_job(
+        {
+            "name": "farm",
+            "aoi": {"bbox": [4, 50, 5, 51]},
+            "collection": "COPERNICUS/S2_SR_HARMONIZED",
+            "dates": {"start": "2019-05-01", "end": "2019-06-01"},
+            **changes,
+        }
+    )
+
+
+def plan_of(shape, bands=1, scenes=1, **changes):
+    return make_plan(job(**changes), series_of(shape, bands, scenes))
+
+
+@given(
+    st.integers(1, 40_000),
+    st.integers(1, 40_000),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.sampled_from(["auto", "bands", "none"]),
+)
+def test_no_request_exceeds_the_limits(height, width, bands, scenes, fan_out):
+    names = [f"B{number}" for number in range(bands)]
+    groups = band_groups(names, fan_out)
+    most = max(len(group) for group in groups)
+    rows, cols = window_shape((height, width), most)
+    assert rows * cols * most <= MOST_VALUES
+    assert rows * cols <= MOST_ROWS
+    assert 1 <= rows <= height
+    assert 1 <= cols <= width
+    assert rows % 256 == 0 or rows == height
+    assert cols % 256 == 0 or cols == width
+    if height * width < 1_000_000:
+        plan = plan_of((height, width), bands, scenes, fan_out=fan_out)
+        assert max(request.values for request in plan.requests) <= MOST_VALUES
+        assert max(request.rows for request in plan.requests) <= MOST_ROWS
+        by_hand = [r.window.height * r.window.width * len(r.scene_ids) * len(r.bands) for r in plan.requests]
+        assert [request.values for request in plan.requests] == by_hand
+
+
+@given(
+    st.integers(1, 900),
+    st.integers(1, 900),
+    st.integers(1, 20),
+    st.integers(1, 4),
+    st.sampled_from(["auto", "bands", "none"]),
+)
+def test_every_pixel_of_every_band_and_scene_is_asked_once(height, width, bands, scenes, fan_out):
+    plan = plan_of((height, width), bands, scenes, fan_out=fan_out)
+    asked = Counter()
+    area = Counter()
+    for request in plan.requests:
+        window = request.window
+        assert window.row + window.height <= height
+        assert window.col + window.width <= width
+        for scene_id in request.scene_ids:
+            for name in request.bands:
+                asked[scene_id, name, window] += 1
+                area[scene_id, name] += window.height * window.width
+    assert set(asked.values()) == {1}
+    assert len(area) == bands * scenes
+    assert set(area.values()) == {height * width}
+    covered = np.zeros((height, width), int)
+    for window in plan.windows:
+        covered[window.row : window.row + window.height, window.col : window.col + window.width] += 1
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "bands", "windows"),
+    [
+        # Whole where it fits: 500 * 600 = 300,000 rows, 512 * 512 * 4 = 1,048,576 values.
+        ((500, 600), 1, 1),
+        ((512, 512), 4, 1),
+        ((1, 300_000), 1, 1),
+        # One row too many: 512 x 512 windows (262,144 rows) over 501 x 600 is two; 256 x 600 is two as well.
+        ((501, 600), 1, 2),
+        # 513 x 513 at 4 bands: 262,144 pixels a window; 256 rows x 513 columns is 3, 512 x 512 is 4.
+        ((513, 513), 4, 3),
+        # A Sentinel-2 tile, one band: 43 tiles a side. 300,000 / 65,536 = 4 tiles a window: 22 * 22 of 2 x 2,
+        # 43 * 11 of 1 x 4: 473.
+        ((10980, 10980), 1, 473),
+        # 16 bands: one tile a window, 43 * 43.
+        ((10980, 10980), 16, 1849),
+        # Narrow: 29,952 rows (117 tiles) of 10 pixels a window: 2,000,000 / 29,952 = 66.8.
+        ((2_000_000, 10), 1, 67),
+        ((10, 2_000_000), 1, 67),
+        # 1,500 x 900, one band: 256 rows of 900 (230,400) is 6; 768 x 256 is 2 * 4; 512 x 512 is 3 * 2.
+        ((1500, 900), 1, 6),
+    ],
+)
+def test_fewest_windows_by_hand(shape, bands, windows):
+    rows, cols = window_shape(shape, bands)
+    assert rows * cols * bands <= MOST_VALUES
+    assert math.ceil(shape[0] / rows) * math.ceil(shape[1] / cols) == windows
+
+
+def test_of_as_few_windows_the_squarest():
+    # Six windows either way: 256 x 900 or 512 x 512.
+    assert window_shape((1500, 900), 1) == (512, 512)
+
+
+@pytest.mark.parametrize(
+    ("count", "fan_out", "sizes"),
+    [
+        (4, "auto", [4]),
+        (4, "none", [4]),
+        (4, "bands", [1, 1, 1, 1]),
+        (1, "auto", [1]),
+        (16, "auto", [16]),
+        # More than 16 would not let a 256 x 256 tile fit; 17 go as 9 and 8.
+        (17, "auto", [9, 8]),
+        (26, "none", [13, 13]),
+        (33, "auto", [11, 11, 11]),
+    ],
+)
+def test_bands_asked_together(count, fan_out, sizes):
+    names = [f"B{number}" for number in range(count)]
+    groups = band_groups(names, fan_out)
+    assert [len(group) for group in groups] == sizes
+    assert [name for group in groups for name in group] == names
+
+
+def test_scenes_share_a_request_while_they_fit():
+    # 100 x 100 pixels: 30 scenes are 300,000 rows.
+    plan = plan_of((100, 100), bands=2, scenes=65)
+    assert [len(request.scene_ids) for request in plan.requests] == [30, 30, 5]
+    # With 16 bands values decide: 1,048,576 / 160,000 = 6.55.
+    assert [len(request.scene_ids) for request in plan_of((100, 100), bands=16, scenes=13).requests] == [6, 6, 1]
+
+
+def test_split_goes_down_to_one_pixel_and_loses_nothing():
+    waiting, single = [Request(("a", "b", "c"), ("B1", "B2"), Window(4, 7, 5, 3))], []
+    while waiting:
+        request = waiting.pop()
+        parts = request.split()
+        if parts == [request]:
+            single.append(request)
+        else:
+            assert sum(part.values for part in parts) == request.values
+            assert len(parts) in {2, 4}
+            waiting.extend(parts)
+    pixels = {(r.scene_ids, r.bands, r.window.row, r.window.col) for r in single}
+    assert all(request.values == 1 for request in single)
+    assert len(single) == len(pixels) == 3 * 2 * 5 * 3
+    assert {(row, col) for *_, row, col in pixels} == {(row, col) for row in range(4, 9) for col in range(7, 10)}
+
+
+def test_split_order_is_window_then_scenes_then_bands():
+    assert [part.window for part in Request(("a", "b"), ("B1",), Window(0, 0, 2, 2)).split()] == [
+        Window(0, 0, 1, 1),
+        Window(0, 1, 1, 1),
+        Window(1, 0, 1, 1),
+        Window(1, 1, 1, 1),
+    ]
+    pixel = Window(0, 0, 1, 1)
+    assert Request(("a", "b", "c"), ("B1", "B2"), pixel).split() == [
+        Request(("a", "b"), ("B1", "B2"), pixel),
+        Request(("c",), ("B1", "B2"), pixel),
+    ]
+    assert Request(("a",), ("B1", "B2"), pixel).split() == [
+        Request(("a",), ("B1",), pixel),
+        Request(("a",), ("B2",), pixel),
+    ]
+
+
+def names_of(*scenes, name="farm", source="C", is_image=False):
+    series = Series(source, is_image, scenes, (BandType("B2", "uint16"),), grid_of(2, 3))
+    return [product.name for product in make_plan(job(name=name), series).products]
+
+
+def test_product_is_named_by_the_scenes_own_time_in_utc():
+    assert names_of(scene(0)) == ["farm_20190503T105621"]
+
+
+def test_two_scenes_in_one_second_get_numbers():
+    moments = [START.replace(microsecond=0), START, START + timedelta(milliseconds=100), START + timedelta(seconds=1)]
+    assert names_of(*(scene(n, time_start=moment) for n, moment in enumerate(moments))) == [
+        "farm_20190503T105621",
+        "farm_20190503T105621_2",
+        "farm_20190503T105621_3",
+        "farm_20190503T105622",
+    ]
+
+
+def test_scene_without_a_time_is_named_by_its_id_made_safe():
+    timeless = [scene(n, scene_id=text, time_start=None) for n, text in enumerate(["2000_02_18", "a/../b", "a|..|b"])]
+    assert names_of(*timeless) == ["farm_2000_02_18", "farm_a_.._b", "farm_a_.._b_2"]
+
+
+def test_numbered_name_never_meets_a_scenes_own():
+    timeless = [scene(n, scene_id=text, time_start=None) for n, text in enumerate(["a!", "a", "a_2", "a?"])]
+    names = names_of(*timeless)
+    assert len(set(names)) == 4
+
+
+def test_single_image_has_the_jobs_name():
+    assert names_of(scene(0, time_start=None), is_image=True) == ["farm"]
+
+
+def block_key(series, window=Window(0, 0, 2, 3), bands=("B0",), scene_id="S0000"):  # noqa: B008  frozen
+    return series.block_key(scene_id, bands, window)
+
+
+def test_block_key_changes_with_all_that_decides_pixels():
+    base = series_of((20, 30), bands=2, scenes=2)
+    keys = [
+        block_key(base),
+        block_key(base, bands=("B1",)),
+        block_key(base, bands=("B0", "B1")),
+        block_key(base, bands=("B1", "B0")),
+        block_key(base, scene_id="S0001"),
+        block_key(base, window=Window(0, 1, 2, 3)),
+        block_key(base, window=Window(1, 0, 2, 3)),
+        block_key(base, window=Window(0, 0, 3, 2)),
+        block_key(replace(base, source="COPERNICUS/S2_SR")),
+        block_key(replace(base, scenes=(replace(base.scenes[0], version=2),))),
+        block_key(replace(base, scenes=(replace(base.scenes[0], version=None),))),
+        block_key(replace(base, bands=(BandType("B0", "int16"),))),
+        block_key(replace(base, grid=GeoBox((20, 30), base.grid.transform, "EPSG:32632"))),
+        block_key(replace(base, grid=GeoBox((20, 30), Affine(10, 0, 600005, 0, -10, 5700000), "EPSG:32631"))),
+        block_key(replace(base, grid=GeoBox((20, 30), Affine(20, 0, 600000, 0, -20, 5700000), "EPSG:32631"))),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_block_key_stays_with_what_decides_nothing():
+    base = series_of((20, 30), bands=2, scenes=2)
+    key = block_key(base)
+    assert block_key(series_of((20, 30), bands=2, scenes=2)) == key
+    assert block_key(replace(base, region="points")) == key  # the same pixels by another request
+    assert block_key(replace(base, scenes=base.scenes[:1])) == key
+    assert block_key(replace(base, bands=(*base.bands, BandType("B9", "float32")))) == key
+    assert block_key(replace(base, grid=grid_of(200, 300))) == key  # a larger area on the same pixels
+    moved = GeoBox((20, 30), Affine(10, 0, 599990, 0, -10, 5700010), "EPSG:32631")
+    assert block_key(replace(base, grid=moved), window=Window(1, 1, 2, 3)) == key
+
+
+def product_key(series, clip=None):
+    return make_plan(job(), series, clip).products[0].key
+
+
+def test_product_key_changes_with_version_bands_grid_and_outline_only():
+    base = series_of((20, 30), bands=2)
+    keys = [
+        product_key(base),
+        product_key(base, shapely.box(600000, 5699900, 600100, 5700000)),
+        product_key(base, shapely.box(600000, 5699900, 600100, 5699999)),
+        product_key(replace(base, bands=base.bands[:1])),
+        product_key(replace(base, bands=base.bands[::-1])),
+        product_key(replace(base, grid=grid_of(20, 31))),
+        product_key(replace(base, scenes=(replace(base.scenes[0], version=2),))),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert product_key(series_of((20, 30), bands=2, scenes=3)) == keys[0]
+
+
+def test_products_on_disk_are_planned_but_not_asked_for():
+    plan = make_plan(job(), series_of((10, 10), scenes=3), is_done=lambda product: product.scene_id == "S0001")
+    assert [product.scene_id for product in plan.products] == ["S0000", "S0001", "S0002"]
+    assert [request.scene_ids for request in plan.requests] == [("S0000", "S0002")]
+    assert make_plan(job(), series_of((10, 10)), is_done=lambda product: True).requests == ()
+
+
+def test_sizes_are_counted_by_hand():
+    plan = plan_of((10, 20), bands=3, scenes=4)
+    assert plan.values == 10 * 20 * 3 * 4
+    assert plan.pixel_bytes == 10 * 20 * 3 * 4 * 2
+    assert len(list(plan.blocks_of(plan.products[0]))) == 1
+
+
+def test_blocks_of_a_product_are_those_its_requests_bring():
+    plan = plan_of((300, 1200), bands=20, scenes=2)
+    brought = {
+        (scene_id, plan.series.block_key(scene_id, request.bands, request.window))
+        for request in plan.requests
+        for scene_id in request.scene_ids
+    }
+    needed = {(product.scene_id, key) for product in plan.products for *_, key in plan.blocks_of(product)}
+    assert brought == needed
+
+
+def test_limits_stop_a_plan_with_the_number_and_the_fix():
+    plan = plan_of((600, 600), bands=1, scenes=3, fan_out="bands")
+    # Two windows of 256 x 600 for each of three scenes; the three share the last, of 88 x 600.
+    assert len(plan.requests) == 7
+    check_limits(plan, Limits(max_requests=7))
+    with pytest.raises(
+        LimitExceeded,
+        match=r"^The plan needs 7 requests; limits\.max_requests is 6\. Take a smaller area, fewer bands or dates or a "
+        r"coarser grid\.resolution, or raise the limit\.$",
+    ):
+        check_limits(plan, Limits(max_requests=6))
+
+
+def test_limit_of_bytes():
+    plan = plan_of(
+        (1024, 1024), bands=4, scenes=16
+    )  # 2^20 pixels x 4 bands x 2 bytes x 16 scenes = 2^27 bytes = 0.125 GiB
+    check_limits(plan, Limits(max_gib=0.125))
+    with pytest.raises(LimitExceeded, match=r"0\.1.* GiB.*limits\.max_gib is 0\.1\b"):
+        check_limits(plan, Limits(max_gib=0.1))
+
+
+def test_series_takes_the_dtype_that_holds_every_scene():
+    scenes = [scene(0, dtype="uint16"), scene(1, dtype="int16")]
+    made = make_series(job(), scenes, ["B2"], grid_of(2, 3))
+    assert made.bands == (BandType("B2", "int32"),)
+    assert made.source == "COPERNICUS/S2_SR_HARMONIZED"
+
+
+def test_outline_is_the_area_in_the_grids_crs_when_clipping_is_asked_for():
+    box = {"bbox": [600003, 5699903, 600097, 5699997], "crs": "EPSG:32631"}
+    area = load_aoi(AreaOfInterest.model_validate(box))
+    assert outline(job(aoi=box), area, grid_of(10, 10)) is None
+    clipped = outline(job(aoi={**box, "clip": True}), area, grid_of(10, 10))
+    assert clipped.bounds == (600003, 5699903, 600097, 5699997)
