@@ -8,9 +8,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eeflow.output import whole_file
-from eeflow.region import Block
+
+
+@dataclass
+class Block:
+    """Pixels of one scene in one window.
+
+    Attributes:
+        values: by band, arrays of shape (height, width) in the band's dtype; 0 where not valid.
+        valid: by band, True where the band has a value.
+        seen: True where the scene had a row, be it masked; False where the scene misses the pixel.
+    """
+
+    values: dict[str, NDArray[Any]]
+    valid: dict[str, NDArray[np.bool_]]
+    seen: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], dtypes: dict[str, str]) -> Block:
+        """A block with nothing seen yet."""
+        return cls(
+            {name: np.zeros(shape, dtype) for name, dtype in dtypes.items()},
+            {name: np.zeros(shape, bool) for name in dtypes},
+            np.zeros(shape, bool),
+        )
+
+    def paste(self, part: Block, row: int, col: int) -> None:
+        """Puts a smaller block, or further bands of the same pixels, in its place."""
+        height, width = part.seen.shape
+        place = np.s_[row : row + height, col : col + width]
+        for name, values in part.values.items():
+            self.values[name][place] = values
+            self.valid[name][place] = part.valid[name]
+        self.seen[place] |= part.seen
 
 
 @dataclass(frozen=True)

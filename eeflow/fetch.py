@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
-from eeflow.blocks import BlockStore
+from eeflow.blocks import Block, BlockStore
 from eeflow.errors import RequestError, RequestTooLarge, Stopped, TransientError
 from eeflow.plan import Request, Series
-from eeflow.region import Block, decode, place, region_expression
+from eeflow.region import decode, place, region_expression
 from eeflow.session import Session
 
 

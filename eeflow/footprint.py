@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.grid import crs_name, parse_crs, pixel_metres
-from eeflow.scenes import Scene
+from eeflow.scenes import Band, Scene
 
 # A footprint's corners are rounded and its edges are drawn straight or along the Earth's surface; nearer to its rim
 # than this many pixels (of the coarser of grid and band) a missing row is no proof that one was lost.
@@ -24,34 +24,54 @@ _PARTS = 32
 _METRES_PER_DEGREE = 111_319.49
 
 
-def must_cover(scene: Scene, band: str, x: NDArray[Any], y: NDArray[Any], grid: GeoBox) -> NDArray[np.bool_]:
-    """Which of the points (pixel centres in the grid's CRS) the scene certainly has a row for.
+def must_cover(scene: Scene, band: str, window: GeoBox, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of a window's pixels the scene certainly has a row for.
 
     Args:
         scene: with its footprint and bands.
         band: the band whose raster extent counts.
-        x: x of each point.
-        y: y of each point.
-        grid: the grid the points are of.
+        window: the window's grid.
+        pixels: which pixels are asked about, shape (height, width).
+
+    Returns:
+        shape (height, width); False where not asked.
     """
-    inside = _in_raster(scene, band, x, y, grid)
+    inside = in_raster(scene, band, window) & pixels
     if scene.footprint is None or not inside.any():
         return inside
-    to_lonlat = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(grid.crs.to_wkt()), "EPSG:4326", always_xy=True)
-    lon, lat = to_lonlat.transform(x, y)
+    rows, cols = np.nonzero(inside)
+    to_lonlat = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), "EPSG:4326", always_xy=True)
+    lon, lat = to_lonlat.transform(*(window.transform * (cols + 0.5, rows + 0.5)))
     own = scene.band(band)
-    pixel = max(pixel_metres(crs_name(grid), grid.transform), pixel_metres(own.crs, Affine(*own.crs_transform)))
+    pixel = max(pixel_metres(crs_name(window), window.transform), pixel_metres(own.crs, Affine(*own.crs_transform)))
     core = _core(shapely.to_wkb(scene.footprint), RIM_PIXELS * pixel / _METRES_PER_DEGREE)
-    return np.asarray(inside & shapely.contains_xy(core, lon, lat))
+    inside[rows, cols] = shapely.contains_xy(core, lon, lat)
+    return inside
 
 
-def _in_raster(scene: Scene, band: str, x: NDArray[Any], y: NDArray[Any], grid: GeoBox) -> NDArray[np.bool_]:
+def in_raster(scene: Scene, band: str, window: GeoBox) -> NDArray[np.bool_]:
+    """Which of a window's pixel centres lie in the band's own raster, shape (height, width)."""
     own = scene.band(band)
+    shape = (window.height, window.width)
     if own.shape is None:
-        return np.ones(x.shape, bool)
-    to_band = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(grid.crs.to_wkt()), parse_crs(own.crs), always_xy=True)
-    u, v = to_band.transform(x, y)
+        return np.ones(shape, bool)
+    rows, cols = np.indices(shape)
+    rim = np.ones(shape, bool)
+    rim[1:-1, 1:-1] = False
+    inside = np.zeros(shape, bool)
+    inside[rim] = _within(own, window, rows[rim], cols[rim])
+    if inside[rim].all():  # a raster has no holes: what holds the window's rim holds the window
+        inside[:] = True
+    else:
+        inside[~rim] = _within(own, window, rows[~rim], cols[~rim])
+    return inside
+
+
+def _within(own: Band, window: GeoBox, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.bool_]:
+    to_band = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), parse_crs(own.crs), always_xy=True)
+    u, v = to_band.transform(*(window.transform * (cols + 0.5, rows + 0.5)))
     col, row = ~Affine(*own.crs_transform) * (np.asarray(u), np.asarray(v))
+    assert own.shape
     height, width = own.shape
     return np.asarray((col >= 0) & (col < width) & (row >= 0) & (row < height))
 

@@ -21,10 +21,13 @@ from typing import Any
 import ee
 import numpy as np
 import orjson
+import pyarrow as pa
 import pyproj
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyarrow import csv
 
+from eeflow.blocks import Block
 from eeflow.errors import BadAnswer
 from eeflow.footprint import must_cover
 from eeflow.grid import Window, crs_name
@@ -37,40 +40,8 @@ INSET = 1e-3
 MAX_RESIDUAL = 0.01
 # Numbers are read as float64, which holds every whole number up to this one.
 _EXACT = 2**53
+_CSV_BLOCK = 1 << 24
 _LEADING = ["id", "longitude", "latitude", "time"]
-
-
-@dataclass
-class Block:
-    """Pixels of one scene in one window.
-
-    Attributes:
-        values: by band, arrays of shape (height, width) in the band's dtype; 0 where not valid.
-        valid: by band, True where the band has a value.
-        seen: True where the scene had a row, be it masked; False where the scene misses the pixel.
-    """
-
-    values: dict[str, NDArray[Any]]
-    valid: dict[str, NDArray[np.bool_]]
-    seen: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int], dtypes: dict[str, str]) -> Block:
-        """A block with nothing seen yet."""
-        return cls(
-            {name: np.zeros(shape, dtype) for name, dtype in dtypes.items()},
-            {name: np.zeros(shape, bool) for name in dtypes},
-            np.zeros(shape, bool),
-        )
-
-    def paste(self, part: Block, row: int, col: int) -> None:
-        """Puts a smaller block, or further bands of the same pixels, in its place."""
-        height, width = part.seen.shape
-        place = np.s_[row : row + height, col : col + width]
-        for name, values in part.values.items():
-            self.values[name][place] = values
-            self.valid[name][place] = part.valid[name]
-        self.seen[place] |= part.seen
 
 
 @dataclass(frozen=True)
@@ -78,13 +49,15 @@ class Rows:
     """A decoded answer, by column.
 
     Attributes:
-        ids: scene id of each row.
+        names: the scene ids that occur.
+        scene: of each row, which of `names` it is.
         longitude: degrees, pixel centre.
         latitude: degrees, pixel centre.
         values: by band, float64 with NaN for null.
     """
 
-    ids: Sequence[str]
+    names: Sequence[str]
+    scene: NDArray[np.int32]
     longitude: NDArray[np.float64]
     latitude: NDArray[np.float64]
     values: dict[str, NDArray[np.float64]]
@@ -102,23 +75,64 @@ def region_expression(series: Series, request: Request) -> ee.ComputedObject:
 def decode(body: bytes, bands: Sequence[str]) -> Rows:
     """The rows of an answer's JSON body.
 
+    A compact JSON list of rows is, but for its brackets, a CSV file, which Arrow parses without making a Python object
+    for each of up to a million rows. A body with spaces or escapes is made compact first.
+
     Raises:
         BadAnswer: the body is cut or malformed, or has other columns than asked.
     """
     try:
-        header, *rows = orjson.loads(body)["result"]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return _parse(body, bands)
+    except (pa.ArrowInvalid, orjson.JSONDecodeError):
+        return _parse_compacted(body, bands)
+
+
+def _parse_compacted(body: bytes, bands: Sequence[str]) -> Rows:
+    try:
+        content = orjson.loads(body)
+        if not (isinstance(content["result"], list) and all(isinstance(row, list) for row in content["result"])):
+            raise TypeError
+    except (orjson.JSONDecodeError, KeyError, TypeError):
         raise BadAnswer("Earth Engine's answer is not the list of rows that getRegion gives.") from None
-    asked = [*_LEADING, *bands]
+    try:
+        return _parse(orjson.dumps({"result": content["result"]}), bands)
+    except (pa.ArrowInvalid, orjson.JSONDecodeError):
+        raise BadAnswer("getRegion returned a row of another length or kind than its header says.") from None
+
+
+def _parse(body: bytes, bands: Sequence[str]) -> Rows:
+    """Raises ArrowInvalid or JSONDecodeError when the body is not compact, or not what it should be."""
+    start, end = b'{"result":[[', b"]]}"
+    if not (body.startswith(start) and body.endswith(end)) or b"\\" in body:
+        raise pa.ArrowInvalid("not a compact list of rows")
+    text = body.replace(b"],[", b"\n")
+    lines = memoryview(text)[len(start) : -len(end)]
+    newline = text.find(b"\n")
+    head = text[len(start) : newline] if newline >= 0 else bytes(lines)
+    header, asked = orjson.loads(b"[" + head + b"]"), [*_LEADING, *bands]
     if header != asked:
         raise BadAnswer(f"getRegion returned the columns {header}; asked was {asked}.")
-    try:
-        ids, longitude, latitude, _, *columns = zip(*rows, strict=True) if rows else ((),) * len(asked)
-        numbers = [np.array(column, dtype=np.float64) for column in (longitude, latitude, *columns)]
-        values = dict(zip(bands, numbers[2:], strict=True))
-    except (TypeError, ValueError):
-        raise BadAnswer("getRegion returned a row of another length or kind than its header says.") from None
-    return Rows(ids, numbers[0], numbers[1], values)
+    table = csv.read_csv(
+        pa.py_buffer(lines),
+        csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK),
+        csv.ParseOptions(ignore_empty_lines=False),
+        csv.ConvertOptions(
+            null_values=["null"],
+            strings_can_be_null=False,
+            include_columns=["id", "longitude", "latitude", *bands],
+            column_types={"id": pa.dictionary(pa.int32(), pa.string())}
+            | dict.fromkeys(["longitude", "latitude", *bands], pa.float64()),
+        ),
+    )
+    ids = table["id"].unify_dictionaries().combine_chunks()
+    numbers = {name: table[name].to_numpy() for name in ["longitude", "latitude", *bands]}
+    return Rows(
+        ids.dictionary.to_pylist(),
+        ids.indices.to_numpy(),
+        numbers["longitude"],
+        numbers["latitude"],
+        {name: numbers[name] for name in bands},
+    )
 
 
 def place(series: Series, request: Request, rows: Rows) -> dict[str, Block]:
@@ -130,7 +144,7 @@ def place(series: Series, request: Request, rows: Rows) -> dict[str, Block]:
     """
     window = request.window
     row, col = _pixels(window.of(series.grid), rows)
-    scene = _scene_numbers(series, request, rows.ids)
+    scene = _scene_numbers(series, request, rows)
     _check_once(request, scene, row, col)
     shape = (len(request.scene_ids), window.height, window.width)
     seen = np.zeros(shape, bool)
@@ -181,8 +195,11 @@ def _points(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
 
 def _pixels(window: GeoBox, rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Row and column in the window of each row's pixel."""
-    x, y = _from_lonlat(window.crs.to_wkt()).transform(rows.longitude, rows.latitude)
+    heads = _first_of_pixel(rows)
+    x, y = _from_lonlat(window.crs.to_wkt()).transform(rows.longitude[heads], rows.latitude[heads])
     cols, lines = ~window.transform * (np.asarray(x), np.asarray(y))
+    repeats = np.diff(np.append(heads, len(rows.longitude)))
+    cols, lines = np.repeat(cols, repeats), np.repeat(lines, repeats)
     col, row = np.floor(cols), np.floor(lines)
     residual = np.maximum(np.abs(cols - col - 0.5), np.abs(lines - row - 0.5))
     off = ~(residual <= MAX_RESIDUAL)  # also true for NaN and infinity
@@ -204,17 +221,28 @@ def _pixels(window: GeoBox, rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.in
     return row.astype(np.intp), col.astype(np.intp)
 
 
+def _first_of_pixel(rows: Rows) -> NDArray[np.intp]:
+    """Rows whose coordinates differ from the row before's.
+
+    The images of one pixel mostly follow each other, and so their common coordinates are projected once.
+    """
+    lon, lat = rows.longitude, rows.latitude
+    changed = np.ones(len(lon), bool)
+    changed[1:] = (lon[1:] != lon[:-1]) | (lat[1:] != lat[:-1])
+    return np.flatnonzero(changed)
+
+
 @lru_cache(maxsize=64)
 def _from_lonlat(wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs("EPSG:4326", pyproj.CRS.from_wkt(wkt), always_xy=True)
 
 
-def _scene_numbers(series: Series, request: Request, ids: Sequence[str]) -> NDArray[np.intp]:
+def _scene_numbers(series: Series, request: Request, rows: Rows) -> NDArray[np.intp]:
     if series.is_image:  # what getRegion calls an image that is in no collection is not documented
-        return np.zeros(len(ids), np.intp)
+        return np.zeros(len(rows.scene), np.intp)
     numbers = {scene_id: number for number, scene_id in enumerate(request.scene_ids)}
     try:
-        return np.fromiter((numbers[scene_id] for scene_id in ids), np.intp, len(ids))
+        return np.array([numbers[name] for name in rows.names], np.intp)[rows.scene]
     except KeyError as error:
         raise BadAnswer(f"getRegion returned scene {error.args[0]!r}, which was not asked for.") from None
 
@@ -256,14 +284,11 @@ def _check_complete(series: Series, scene_id: str, window: Window, seen: NDArray
     """A pixel may lack its row only where the scene has no data."""
     if seen.all():
         return
-    lines, columns = np.nonzero(~seen)
-    box = window.of(series.grid)
-    x, y = box.transform * (columns + 0.5, lines + 0.5)
-    missing = must_cover(series.scene(scene_id), series.bands[0].name, x, y, box)
+    missing = must_cover(series.scene(scene_id), series.bands[0].name, window.of(series.grid), ~seen)
     if missing.any():
-        first = int(np.argmax(missing))
+        row, column = divmod(int(np.argmax(missing)), window.width)
         raise BadAnswer(
             f"Scene {scene_id} returned {int(seen.sum()):,} of {seen.size:,} pixels of the {window.width} x "
             f"{window.height} window, though its footprint covers {int(missing.sum()):,} of the others; the first "
-            f"missing is row {lines[first]}, column {columns[first]}. No file was written."
+            f"missing is row {row}, column {column}. No file was written."
         )

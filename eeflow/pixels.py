@@ -1,0 +1,137 @@
+"""image:computePixels: binary pixels of a grid, with validity carried beside them.
+
+All rules about computePixels are here (https://developers.google.com/earth-engine/reference/rest/v1/projects.image/computePixels):
+
+- The answer's pixels are those of the grid that is asked for, row 0 at the top, nearest neighbour at pixel centres.
+- Masked pixels come as 0, with nothing that tells them from a valid 0. So each scene's masks travel along as one more
+  band, a bit for each band: 1 to 4 bytes a pixel for up to 32 bands, exact for every dtype.
+- An answer holds at most 48 MiB, where each band counts a mask byte beside its own, 32,768 pixels a side and 1,024
+  bands.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import ee
+import numpy as np
+from numpy.typing import NDArray
+
+from eeflow.blocks import Block
+from eeflow.errors import BadAnswer
+from eeflow.footprint import in_raster
+from eeflow.grid import crs_name
+from eeflow.plan import Request, Series
+
+MAX_BYTES = 48 * 2**20
+MAX_SIDE = 32_768
+MAX_BANDS = 1_024
+# A band of doubles would be the first that cannot hold more bits exactly.
+BITS_PER_MASK_BAND = 32
+
+
+def bytes_per_pixel(dtypes: list[str]) -> int:
+    """What Earth Engine counts for one pixel of one scene: each band and mask-bits band, and a mask byte for each."""
+    sizes = [np.dtype(dtype).itemsize for dtype in dtypes]
+    sizes += [_bits_dtype(len(part)).itemsize for part in _parts(list(dtypes))]
+    return sum(size + 1 for size in sizes)
+
+
+def pixels_body(series: Series, request: Request) -> dict[str, Any]:
+    """The body of the computePixels request for a request's pixels; scenes are folded into bands of one image."""
+    window = request.window.of(series.grid)
+    t, name = window.transform, crs_name(window)
+    code = {"crsCode": name} if ":" in name and len(name) < 32 else {"crsWkt": name}
+    images = [_scene_image(series, request, number) for number in range(len(request.scene_ids))]
+    image = images[0] if len(images) == 1 else ee.Image.cat(images)
+    return {
+        "expression": ee.serializer.encode(image, for_cloud_api=True),
+        "fileFormat": "NPY",
+        "grid": {
+            "dimensions": {"width": window.width, "height": window.height},
+            "affineTransform": {
+                "scaleX": t.a,
+                "shearX": t.b,
+                "translateX": t.c,
+                "shearY": t.d,
+                "scaleY": t.e,
+                "translateY": t.f,
+            },
+            **code,
+        },
+    }
+
+
+def decode_pixels(body: bytes, series: Series, request: Request) -> dict[str, Block]:
+    """The blocks in an answer's NPY body, one a scene.
+
+    Raises:
+        BadAnswer: the body is cut or malformed, of another shape or with other bands than asked, or a value does not
+            fit its band's dtype.
+    """
+    try:
+        pixels = np.load(io.BytesIO(body), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise BadAnswer("Earth Engine's answer is not the NPY array that computePixels gives.") from None
+    shape = (request.window.height, request.window.width)
+    wanted = [name for number in range(len(request.scene_ids)) for name in _names(request, number)]
+    if pixels.shape != shape or list(pixels.dtype.names or ()) != wanted:
+        raise BadAnswer(
+            f"computePixels returned {pixels.shape} pixels of bands {pixels.dtype.names}; asked was {shape} of "
+            f"{wanted}."
+        )
+    return {scene_id: _block(series, request, number, pixels) for number, scene_id in enumerate(request.scene_ids)}
+
+
+def _scene_image(series: Series, request: Request, number: int) -> ee.Image:
+    """The scene's bands, and after them its masks as bits, renamed so that scenes can be folded together."""
+    scene_id = request.scene_ids[number]
+    source = ee.Image(series.source if series.is_image else f"{series.source}/{scene_id}").select(list(request.bands))
+    masks = [_mask_bits(source, part) for part in _parts(list(request.bands))]
+    return ee.Image.cat([source, *masks]).rename(_names(request, number))
+
+
+def _mask_bits(source: ee.Image, bands: list[str]) -> ee.Image:
+    bits = [source.select([band]).mask().neq(0).multiply(2**bit).rename(["bits"]) for bit, band in enumerate(bands)]
+    total = bits[0]
+    for bit in bits[1:]:
+        total = total.add(bit)
+    return getattr(total, f"toUint{8 * _bits_dtype(len(bands)).itemsize}")()
+
+
+def _names(request: Request, number: int) -> list[str]:
+    masks = math.ceil(len(request.bands) / BITS_PER_MASK_BAND)
+    return [f"s{number}_b{band}" for band in range(len(request.bands))] + [f"s{number}_m{m}" for m in range(masks)]
+
+
+def _parts(bands: list[str]) -> list[list[str]]:
+    return [bands[start : start + BITS_PER_MASK_BAND] for start in range(0, len(bands), BITS_PER_MASK_BAND)]
+
+
+def _bits_dtype(bands: int) -> np.dtype[Any]:
+    return np.dtype("u1" if bands <= 8 else "u2" if bands <= 16 else "u4")
+
+
+def _block(series: Series, request: Request, number: int, pixels: NDArray[Any]) -> Block:
+    values, valid = {}, {}
+    for index, name in enumerate(request.bands):
+        bits = pixels[f"s{number}_m{index // BITS_PER_MASK_BAND}"]
+        valid[name] = (bits >> (index % BITS_PER_MASK_BAND)) & 1 == 1
+        values[name] = _cast(name, pixels[f"s{number}_b{index}"], valid[name], series.band(name).dtype)
+    covered = in_raster(series.scene(request.scene_ids[number]), request.bands[0], request.window.of(series.grid))
+    return Block(values, valid, covered | np.logical_or.reduce(list(valid.values())))
+
+
+def _cast(name: str, values: NDArray[Any], valid: NDArray[np.bool_], dtype: str) -> NDArray[Any]:
+    """Values in the band's dtype, 0 where not valid; never wrapped."""
+    kept = np.where(valid, values, 0)
+    if np.can_cast(values.dtype, dtype, "safe"):
+        return kept.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        cast = kept.astype(dtype)
+    if not np.array_equal(cast.astype(values.dtype), kept):
+        wrong = kept[cast.astype(values.dtype) != kept][0]
+        raise BadAnswer(f"Band {name} is {dtype}, but computePixels returned {wrong}, which it cannot hold.")
+    return cast
