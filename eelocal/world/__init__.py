@@ -6,11 +6,19 @@ machines give the same one.
 
 from __future__ import annotations
 
-from eelocal.assets import Assets
+from eelocal.assets import Assets, StoredCollection, StoredImage
+from eelocal.world.climate import CHIRPS, ERA5_LAND
+from eelocal.world.elevation import NASADEM, SRTM, Glo30, WorldCover
+from eelocal.world.modis import MOD13Q1
 from eelocal.world.s2 import PRODUCTS, S2Collection
 
 
 def world() -> Assets:
     """All assets of the generated world; cheap, since nothing is computed until a pixel is asked for."""
-    collections = [S2Collection(product) for product in PRODUCTS]
-    return Assets(collections={collection.id: collection for collection in collections})
+    collections: list[StoredCollection] = [S2Collection(product) for product in PRODUCTS]
+    collections += [MOD13Q1, ERA5_LAND, CHIRPS, Glo30(), WorldCover()]
+    images: list[StoredImage] = [SRTM, NASADEM]
+    return Assets(
+        collections={collection.id: collection for collection in collections},
+        images={image.id: image for image in images},
+    )

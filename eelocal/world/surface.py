@@ -12,7 +12,7 @@ from eelocal.world.landscape import Landscape, landscape
 from eelocal.world.materials import BARE, CLOUD, GREEN, GREENNESS, IS_FOREST, IS_WATER, PHASES, SNOW
 from eelocal.world.sun import Sun
 from eelocal.world.terrain import smooth
-from eelocal.world.weather import Overpass, Sky, sky, temperature
+from eelocal.world.weather import Overpass, Sky, clear_sky, sky, temperature
 from eelocal.world.window import F32, Window
 
 _LAPSE = np.float32(0.0065)  # degrees per metre of height
@@ -73,12 +73,12 @@ def ground_of(window: Window) -> Landscape:
     return _landscapes.get(window, lambda: landscape(window))
 
 
-def day_of(window: Window, overpass: Overpass, sun: Sun) -> Day:
-    """A window as an overpass sees it, from the store if it was made lately."""
-    return _days.get((window, overpass, sun), lambda: _make_day(window, overpass, sun))
+def day_of(window: Window, overpass: Overpass, sun: Sun, clear: bool = False) -> Day:
+    """A window as an overpass sees it, from the store if it was made lately; `clear` leaves the clouds out."""
+    return _days.get((window, overpass, sun, clear), lambda: _make_day(window, overpass, sun, clear))
 
 
-def _make_day(window: Window, overpass: Overpass, sun: Sun) -> Day:
+def _make_day(window: Window, overpass: Overpass, sun: Sun, clear: bool) -> Day:
     land = ground_of(window)
     phase = land.phase + np.uint8(int(overpass.year * PHASES) % PHASES)
     green = GREENNESS.ravel().take(land.material.astype(np.int32) * PHASES + phase)
@@ -90,7 +90,8 @@ def _make_day(window: Window, overpass: Overpass, sun: Sun) -> Day:
     snow = (1 - smooth(-6.0, -1.5, warmth)).astype(np.float32) if warmth.min() < -1.5 else np.zeros_like(warmth)
     snow *= _SNOW_HOLD.take(land.material)
     haze = 0.3 + (overpass.key % 997) / 997
-    return Day(land, green, _light(land, sun), snow, sky(window, overpass, sun), haze)
+    above = clear_sky(window) if clear else sky(window, overpass, sun)
+    return Day(land, green, _light(land, sun), snow, above, haze)
 
 
 def _light(land: Landscape, sun: Sun) -> F32:

@@ -62,9 +62,9 @@ def country(window: Window) -> Country:
     brook = wide.octaves((7.5, 1.0), (2.6, 0.40), seed=21)
     road = wide.octaves((24, 1.0), (8, 0.2), seed=25)
     river_slope, brook_slope = _slope(river, wide.spacing), _slope(brook, wide.spacing)
-    ruggedness = wide.octaves((1100, 0.85), (330, 0.5), (90, 0.3), seed=31)
-    relief = 22 + 42 * np.exp(0.7 * np.minimum(ruggedness, 1.5)) + 1700 * smooth(1.0, 2.5, ruggedness)
-    sea = wide.octaves((3000, 0.75), (900, 0.55), (260, 0.35), (70, 0.18), (18, 0.06), (5, 0.02), seed=41) - SEA_LEVEL
+    ruggedness = _ruggedness(wide)
+    relief = _relief(ruggedness)
+    sea = sea_depth(wide)
     valley = np.clip(np.abs(river) / (river_slope + 1e-9) / 3500, 0.12, 1)
     fields = {
         "sea": sea,
@@ -91,6 +91,26 @@ def country(window: Window) -> Country:
         wide.latitude[inner, inner],
     )
     return Country(nodes, **{name: values[inner, inner] for name, values in fields.items()})
+
+
+def sea_depth(nodes: Nodes) -> Field:
+    """Above 0 in the sea, growing with depth; no unit."""
+    parts = ((3000, 0.75), (900, 0.55), (260, 0.35), (70, 0.18), (18, 0.06), (5, 0.02))
+    return np.asarray(nodes.octaves(*parts, seed=41) - SEA_LEVEL)
+
+
+def land_height(nodes: Nodes) -> Field:
+    """Height at nodes far apart, metres: hills without valleys and dells."""
+    ruggedness = _ruggedness(nodes)
+    return np.asarray(_height(nodes, _relief(ruggedness), ruggedness, np.ones(ruggedness.shape)))
+
+
+def _ruggedness(nodes: Nodes) -> Field:
+    return nodes.octaves((1100, 0.85), (330, 0.5), (90, 0.3), seed=31)
+
+
+def _relief(ruggedness: Field) -> Field:
+    return np.asarray(22 + 42 * np.exp(0.7 * np.minimum(ruggedness, 1.5)) + 1700 * smooth(1.0, 2.5, ruggedness))
 
 
 def _slope(values: Field, spacing: float) -> Field:

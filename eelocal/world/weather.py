@@ -89,6 +89,12 @@ def sky(window: Window, overpass: Overpass, sun: Sun) -> Sky:
     return Sky(cloud, depth, cirrus, shadow)
 
 
+def clear_sky(window: Window) -> Sky:
+    """A sky with nothing in it."""
+    none = np.zeros((window.height, window.width), np.float32)
+    return Sky(none, none, none, none)
+
+
 def _opacity(field: F32) -> F32:
     t: F32 = field * np.float32(1 / _EDGE)
     np.clip(t, 0, 1, out=t)
