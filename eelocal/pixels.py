@@ -107,7 +107,8 @@ def request_grid(band: Band, image: Image, grid: Mapping[str, Any], region: Geom
         return Grid(projection.crs, projection.transform, *_dimensions(dimensions))
     native = band.dimensions is not None and projection == band.projection and region is None
     if native and not dimensions and band.dimensions:
-        return Grid(projection.crs, projection.transform, *band.dimensions)
+        col, row = band.origin or (0, 0)
+        return Grid(projection.crs, projection.transform, 1, 1).window(col, row, *band.dimensions)
     bounds = bounds_in(region or image.geometry, projection.crs)
     if dimensions:
         return stretched(projection.crs, bounds, *_dimensions(dimensions))

@@ -7,13 +7,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from eelocal.errors import EarthEngineError
+from eelocal.grid import apply
 from eelocal.registry import algorithm
 from eelocal.union import merged
 from eelocal.values.geometry import Geometry
-from eelocal.values.projection import Projection, is_geographic
+from eelocal.values.projection import IDENTITY, Projection, is_geographic
 
 Pair = tuple[float, float]
 
@@ -21,13 +24,13 @@ Pair = tuple[float, float]
 @algorithm("GeometryConstructors.Point")
 def point(coordinates: list[Any], crs: Projection | None) -> Geometry:
     """A point."""
-    return Geometry(shapely.Point(_pair(coordinates)), _crs(crs))
+    return Geometry(_placed(shapely.Point(_pair(coordinates)), crs), _crs(crs))
 
 
 @algorithm("GeometryConstructors.MultiPoint")
 def multi_point(coordinates: list[Any], crs: Projection | None) -> Geometry:
     """Points."""
-    return Geometry(shapely.MultiPoint(_pairs(coordinates)), _crs(crs))
+    return Geometry(_placed(shapely.MultiPoint(_pairs(coordinates)), crs), _crs(crs))
 
 
 @algorithm("GeometryConstructors.LineString")
@@ -98,7 +101,7 @@ def _made(make: Callable[[], Any], crs: Projection | None, geodesic: bool | None
     """A geometry with edges; they are geodesics by default where coordinates are degrees."""
     code = _crs(crs)
     try:
-        shape = make()
+        shape = _placed(make(), crs)
     except (shapely.errors.ShapelyError, ValueError) as exc:
         raise EarthEngineError(f"Invalid geometry: {exc}.") from exc
     if not shape.is_valid:
@@ -109,6 +112,18 @@ def _made(make: Callable[[], Any], crs: Projection | None, geodesic: bool | None
 def _polygon(rings: Sequence[Any]) -> shapely.Polygon:
     lines = [_pairs(ring) for ring in rings]
     return shapely.Polygon(lines[0], lines[1:]) if lines else shapely.Polygon()
+
+
+def _placed(shape: BaseGeometry, crs: Projection | None) -> BaseGeometry:
+    """Coordinates of a projection are its pixels: with a transform of its own they are turned into the system's.
+
+    The client itself relies on it: `getDownloadURL` with crs_transform and dimensions sends the rectangle
+    [0, 0, width, height] in the projection of the image.
+    """
+    if crs is None or crs.transform == IDENTITY:
+        return shape
+    transform = crs.transform
+    return shapely.transform(shape, lambda xy: np.column_stack(apply(transform, xy[:, 0], xy[:, 1])))
 
 
 def _crs(crs: Projection | None) -> str:
