@@ -38,8 +38,8 @@ from eeflow.plan import Request, Series
 INSET = 1e-3
 # How far, in pixels, a row's coordinates may be from a pixel's centre before they are of another grid.
 MAX_RESIDUAL = 0.01
-# Numbers are read as float64, which holds every whole number up to this one.
-_EXACT = 2**53
+# Numbers are read as float64, which holds every whole number up to this one and no neighbour rounds to.
+_EXACT = 2**53 - 1
 _CSV_BLOCK = 1 << 24
 _LEADING = ["id", "longitude", "latitude", "time"]
 
@@ -174,10 +174,11 @@ def _images(series: Series, request: Request) -> ee.ImageCollection:
 
 
 def _rectangle(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
+    """As a polygon, the form in which the client sends all rectangles that have no CRS of their own."""
     height, width = window.shape
     left, top = window.transform * (INSET, INSET)
     right, bottom = window.transform * (width - INSET, height - INSET)
-    return ee.Geometry.Rectangle([left, bottom, right, top], crs, False)
+    return ee.Geometry.Polygon([[[left, top], [left, bottom], [right, bottom], [right, top]]], crs, False)
 
 
 def _points(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
