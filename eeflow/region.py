@@ -112,6 +112,9 @@ def _parse(body: bytes, bands: Sequence[str]) -> Rows:
     header, asked = orjson.loads(b"[" + head + b"]"), [*_LEADING, *bands]
     if header != asked:
         raise BadAnswer(f"getRegion returned the columns {header}; asked was {asked}.")
+    if newline < 0:  # the header alone: no image has any of these pixels
+        none = np.zeros(0)
+        return Rows([], none.astype(np.int32), none, none, dict.fromkeys(bands, none))
     table = csv.read_csv(
         pa.py_buffer(lines),
         csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK),
