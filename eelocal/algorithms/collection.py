@@ -71,7 +71,7 @@ def iterate(collection: Collection, function: Callable[..., Any], first: Any) ->
 @algorithm("Collection.size")
 def size(collection: Collection) -> int:
     """Number of elements."""
-    return sum(1 for _ in collection.elements())
+    return collection.count()
 
 
 @algorithm("Collection.first")

@@ -35,6 +35,7 @@ class Collection(Element):
         super().__init__(properties, id, version)
         self.kind = kind
         self.source = source
+        self.counted: Collection | None = None
 
     def elements(self, query: Query = ANY) -> Iterator[Any]:
         """Elements, at least those that satisfy the query."""
@@ -42,6 +43,10 @@ class Collection(Element):
         for element in self.source(query):
             evaluation.check_time()
             yield element
+
+    def count(self) -> int:
+        """Number of elements; what only changes elements is not computed for it."""
+        return self.counted.count() if self.counted is not None else sum(1 for _ in self.elements())
 
     def listed(self) -> list[Any]:
         """All elements, up to the number Earth Engine lists."""
@@ -83,7 +88,9 @@ class Collection(Element):
                 elif not drop_nulls:
                     raise EarthEngineError("A mapped algorithm must return an Element, not null.").at("Collection.map")
 
-        return self.like(source, keep_id=False)
+        result = self.like(source, keep_id=False)
+        result.counted = None if drop_nulls else self
+        return result
 
 
 def _apply(change: Callable[[Element], Any], element: Element) -> Element | None:
