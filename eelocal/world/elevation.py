@@ -19,9 +19,11 @@ from eelocal.world.global_images import GlobalBand, GlobalImage, Maker
 from eelocal.world.globe import LONLAT, GlobalGrid
 from eelocal.world.materials import IS_WATER
 from eelocal.world.surface import ground_of
+from eelocal.world.terrain import land_height, sea_depth
 from eelocal.world.window import Window
 
 _SECOND = 1 / 3600
+_COARSE = 1500.0  # metres per pixel
 SRTM_GRID = GlobalGrid(
     LONLAT,
     (0.0002777777777777778, 0, -180.0001388888889, 0, -0.0002777777777777778, 60.00013888888889),
@@ -59,6 +61,15 @@ def _constant(value: int) -> Callable[[Window], NDArray[Any]]:
     return lambda window: np.full((window.height, window.width), value, np.uint8)
 
 
+def _elevation(grid: GlobalGrid, rows: slice, columns: slice, time_ms: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Heights; where pixels are kilometres wide, without valleys."""
+    if grid.spacing < _COARSE:
+        return _from_window(_height, 30.0)(grid, rows, columns, time_ms)
+    nodes = grid.places(rows, columns).nodes
+    made = np.where(sea_depth(nodes) > 0, 0, np.maximum(land_height(nodes), 0))
+    return made, np.ones(made.shape, np.bool_)
+
+
 def _band(name: str, kind: str, values: Callable[[Window], NDArray[Any]], pyramiding: str = "MEAN") -> GlobalBand:
     return GlobalBand(name, np.dtype(kind), _from_window(values, 30.0), pyramiding)
 
@@ -67,7 +78,7 @@ SRTM = GlobalImage(
     "USGS/SRTMGL1_003",
     1_641_990_767_055_141,
     SRTM_GRID,
-    (_band("elevation", "int16", _height),),
+    (GlobalBand("elevation", np.dtype("int16"), _elevation),),
     950_227_200_000,
     _SRTM_EXTENT,
     {"system:time_start": 950_227_200_000, "system:time_end": 951_177_600_000, "title": "SRTM 1 arc-second"},
@@ -77,7 +88,7 @@ NASADEM = GlobalImage(
     1_582_831_521_000_000,
     SRTM_GRID,
     (
-        _band("elevation", "int16", _height),
+        GlobalBand("elevation", np.dtype("int16"), _elevation),
         _band("num", "uint8", _constant(3), "SAMPLE"),
         _band("swb", "uint8", lambda window: _water(window) * np.uint8(255), "SAMPLE"),
     ),
@@ -86,7 +97,7 @@ NASADEM = GlobalImage(
     {"system:time_start": 950_227_200_000, "system:time_end": 951_177_600_000, "title": "NASADEM"},
 )
 _GLO30_BANDS = (
-    _band("DEM", "float32", _height),
+    GlobalBand("DEM", np.dtype("float32"), _elevation),
     _band("EDM", "uint8", _constant(8), "SAMPLE"),
     _band("FLM", "uint8", _constant(1), "SAMPLE"),
     _band("HEM", "float32", lambda window: np.full((window.height, window.width), 0.5, np.float32)),

@@ -21,7 +21,7 @@ ORBITS = 143
 CYCLE_MS = 10 * 86_400_000
 PERIOD_MS = CYCLE_MS / ORBITS
 SWATH_HALF = np.degrees(145.0 / 6371.0)  # half the swath seen from the Earth's centre, degrees
-_INCLINATION = np.radians(98.62)
+_INCLINATION = 98.62  # degrees
 _TURN = 360.0 * 10 / ORBITS  # degrees of longitude the Earth turns under the orbit in one revolution
 _ANCHOR_ORBIT = 95
 _ANCHOR_NODE_MS = 1_718_110_930_490  # descending node of S2A orbit 46853
@@ -33,8 +33,52 @@ _S2C_START = 1_737_417_600_000  # 2025-01-21: Sentinel-2C took the place of 2A
 _ORBIT_AT_ANCHOR = {"A": 46853, "B": 37873, "C": 46853 - 44644}
 
 
+def seen_from(
+    longitude: Any, latitude: Any, node_longitude: Any, inclination: float, turn: float, ascending: bool = False
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where places lie as seen from half a revolution of a circular orbit around one of its nodes.
+
+    Args:
+        longitude: degrees.
+        latitude: degrees.
+        node_longitude: of the descending (or ascending) node, degrees.
+        inclination: degrees, above 90 for a retrograde orbit.
+        turn: degrees of longitude the Earth turns under the orbit in a revolution.
+        ascending: whether the half going north is meant.
+
+    Returns:
+        angle across the track in degrees, positive to the east, and the share of a revolution since the node.
+    """
+    lon = np.radians((np.asarray(longitude, dtype=np.float64) - node_longitude + 180.0) % 360.0 - 180.0)
+    lat = np.radians(np.asarray(latitude, dtype=np.float64))
+    sin_i, cos_i = np.sin(np.radians(inclination)), np.cos(np.radians(inclination))
+    heading = 1.0 if ascending else -1.0
+    z = np.sin(lat)
+    along = heading * np.arcsin(np.clip(z / sin_i, -1, 1))
+    for _ in range(4):
+        inertial = lon + along * np.radians(turn) / (2 * np.pi)
+        x, y = np.cos(lat) * np.cos(inertial), np.cos(lat) * np.sin(inertial)
+        along = np.arctan2(y * cos_i + heading * z * sin_i, x)
+    across = np.degrees(np.arcsin(np.clip(y * sin_i - heading * z * cos_i, -1, 1)))
+    return across, along / (2 * np.pi)
+
+
+def on_ground(
+    across: Any, revolutions: Any, node_longitude: Any, inclination: float, turn: float, ascending: bool = False
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The way back of `seen_from`: longitude (within 180 degrees of the node) and latitude, degrees."""
+    heading = 1.0 if ascending else -1.0
+    sin_i, cos_i = np.sin(np.radians(inclination)), np.cos(np.radians(inclination))
+    along, side = np.radians(360.0 * np.asarray(revolutions)), np.radians(np.asarray(across))
+    x = np.cos(side) * np.cos(along)
+    y = np.cos(side) * np.sin(along) * cos_i + np.sin(side) * sin_i
+    z = heading * (np.cos(side) * np.sin(along) * sin_i - np.sin(side) * cos_i)
+    longitude = np.degrees(np.arctan2(y, x)) - turn * np.asarray(revolutions) + node_longitude
+    return (longitude + 180.0) % 360.0 - 180.0, np.degrees(np.arcsin(z))
+
+
 def cross_track(longitude: Any, latitude: Any, relative_orbit: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Where places lie as seen from a descending pass.
+    """Where places lie as seen from a descending pass of Sentinel-2.
 
     Args:
         longitude: degrees.
@@ -46,17 +90,8 @@ def cross_track(longitude: Any, latitude: Any, relative_orbit: Any) -> tuple[NDA
         in the north).
     """
     node = _ANCHOR_LONGITUDE - (relative_orbit - _ANCHOR_ORBIT) * _TURN
-    lon = np.radians((np.asarray(longitude, dtype=np.float64) - node + 180.0) % 360.0 - 180.0)
-    lat = np.radians(np.asarray(latitude, dtype=np.float64))
-    sin_i, cos_i = np.sin(_INCLINATION), np.cos(_INCLINATION)
-    along = -np.arcsin(np.clip(np.sin(lat) / sin_i, -1, 1))
-    z = np.sin(lat)
-    for _ in range(4):
-        inertial = lon + along * np.radians(_TURN) / (2 * np.pi)
-        x, y = np.cos(lat) * np.cos(inertial), np.cos(lat) * np.sin(inertial)
-        along = np.arctan2(y * cos_i - z * sin_i, x)
-    across = np.degrees(np.arcsin(y * sin_i + z * cos_i))
-    return across, along / (2 * np.pi) * PERIOD_MS
+    across, revolutions = seen_from(longitude, latitude, node, _INCLINATION, _TURN)
+    return across, revolutions * PERIOD_MS
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,14 @@ class Day:
     green: F32  # share of green leaves
     light: F32  # brightness of the ground by its texture, slope and the sun
     snow: F32  # share of the pixel under snow
+    warmth: F32  # daily mean temperature of the air, degrees Celsius
     sky: Sky
     haze: float
 
     @property
     def nbytes(self) -> int:
         """Memory it takes, its landscape not counted."""
-        return self.green.size * 28
+        return self.green.size * 32
 
     def ground(self, band: int) -> F32:
         """Reflectance of the ground in the band of that index, as if there were no sky."""
@@ -91,7 +92,7 @@ def _make_day(window: Window, overpass: Overpass, sun: Sun, clear: bool) -> Day:
     snow *= _SNOW_HOLD.take(land.material)
     haze = 0.3 + (overpass.key % 997) / 997
     above = clear_sky(window) if clear else sky(window, overpass, sun)
-    return Day(land, green, _light(land, sun), snow, above, haze)
+    return Day(land, green, _light(land, sun), snow, warmth, above, haze)
 
 
 def _light(land: Landscape, sun: Sun) -> F32:

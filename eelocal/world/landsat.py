@@ -1,0 +1,311 @@
+"""Landsat 8 and 9, Collection 2 Level-2, Tier 1: `LANDSAT/LC08/C02/T1_L2` and `LANDSAT/LC09/C02/T1_L2`.
+
+Scenes follow the Worldwide Reference System 2: 233 paths in 16 days, 248 rows a revolution (Landsat 8 Data Users
+Handbook, LSDS-1574). The clock is set by LC08_044034_20140318; LC08_001070_20190114 then falls on its day and minute.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import affinity
+from shapely.geometry.base import BaseGeometry
+
+from eelocal.assets import Band, StoredImage
+from eelocal.world import mgrs, utm
+from eelocal.world.bandspec import BandSpec
+from eelocal.world.hashing import scalar_hash, scalar_unit
+from eelocal.world.landsat_bands import BANDS
+from eelocal.world.orbit import on_ground
+from eelocal.world.strips import Strip
+from eelocal.world.sun import DAY_MS, Sun, sun_at, sun_distance
+from eelocal.world.surface import day_of
+from eelocal.world.tiles import Raster
+from eelocal.world.weather import Overpass, cloud_share
+from eelocal.world.window import Nodes, Window
+
+_PATHS, _ROWS = 233, 248
+_DAY_ROWS = range(1, 123)
+_CYCLE_MS = 16 * DAY_MS
+_PERIOD_MS = _CYCLE_MS / _PATHS
+_TURN = 360.0 * 16 / _PATHS
+_INCLINATION = 98.2
+_HALF_WIDTH = 0.832  # degrees: 185 km
+_HALF_LENGTH = 0.81 / 360  # revolutions: 180 km
+_ANCHOR_PATH = 44
+_ANCHOR_NODE_MS = 1_395_168_982_000  # descending node before LC08_044034_20140318 (18:46 UTC at 37.5 N)
+_LATE_MS = 14 * DAY_MS
+_LOWEST_SUN = 76.0  # Level-2 is not made beyond this zenith angle
+
+
+@dataclass(frozen=True)
+class Mission:
+    """One satellite's collection."""
+
+    id: str
+    prefix: str
+    spacecraft: str
+    offset_ms: int  # against Landsat 8
+    start_ms: int
+
+
+LANDSAT_8 = Mission("LANDSAT/LC08/C02/T1_L2", "LC08", "LANDSAT_8", 0, 1_363_564_800_000)  # 2013-03-18
+LANDSAT_9 = Mission("LANDSAT/LC09/C02/T1_L2", "LC09", "LANDSAT_9", 8 * DAY_MS, 1_635_638_400_000)  # 2021-10-31
+
+
+def _order(path: int) -> int:
+    """Revolutions from the pass over path 1 to that over a path, within a cycle: each moves 16 paths on."""
+    return (path - 1) * pow(16, -1, _PATHS) % _PATHS
+
+
+def _node_longitude(path: Any) -> Any:
+    return -64.6 - (path - 1) * 360.0 / _PATHS
+
+
+@lru_cache(maxsize=4096)
+def strip_of(path: int, row: int) -> Strip:
+    """The ground of a scene."""
+    middle = (row - 60) / _ROWS
+    begin, end = middle - _HALF_LENGTH, middle + _HALF_LENGTH
+    return Strip(_node_longitude(path), _INCLINATION, _TURN, False, -_HALF_WIDTH, _HALF_WIDTH, begin, end)
+
+
+@dataclass(frozen=True)
+class LandsatImage:
+    """One scene: `cycle` counts 16-day steps from the anchor."""
+
+    mission: Mission
+    path: int
+    row: int
+    cycle: int
+
+    @cached_property
+    def time_ms(self) -> int:
+        """When its middle was seen."""
+        revolutions = _order(self.path) - _order(_ANCHOR_PATH) + (self.row - 60) / _ROWS
+        return int(_ANCHOR_NODE_MS + self.mission.offset_ms + revolutions * _PERIOD_MS + self.cycle * _CYCLE_MS)
+
+    @cached_property
+    def index(self) -> str:
+        """`system:index`."""
+        return f"{self.mission.prefix}_{self.path:03d}{self.row:03d}_{self._stamp('%Y%m%d')}"
+
+    def _stamp(self, pattern: str) -> str:
+        return datetime.fromtimestamp(self.time_ms / 1000, UTC).strftime(pattern)
+
+    @property
+    def id(self) -> str:
+        """Asset id."""
+        return f"{self.mission.id}/{self.index}"
+
+    @property
+    def version(self) -> int:
+        """`system:version`, microseconds."""
+        return (self.time_ms + _LATE_MS) * 1000 + scalar_hash(self.index) % 1_000_000
+
+    @cached_property
+    def strip(self) -> Strip:
+        """Its ground."""
+        return strip_of(self.path, self.row)
+
+    @cached_property
+    def sun(self) -> Sun:
+        """The sun over its middle."""
+        return sun_at(self.time_ms, *self.strip.centre)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was taken by day, after the start, and is published by now."""
+        published = self.time_ms + _LATE_MS < time.time() * 1000
+        return self.time_ms >= self.mission.start_ms and published and self.sun.zenith <= _LOWEST_SUN
+
+    @property
+    def footprint(self) -> BaseGeometry:
+        """Its ground in longitude and latitude."""
+        return self.strip.footprint
+
+    @cached_property
+    def raster(self) -> Raster:
+        """The 30 m grid: northern zones everywhere, with negative northings in the south; odd multiples of 15."""
+        left, bottom, right, top = self.strip.extent
+        x, y = np.floor((left - 15) / 30) * 30 + 15, np.ceil((top - 15) / 30) * 30 + 15
+        return Raster(self.strip.zone, float(x), float(y), 30, int((right - x) // 30) + 1, int((y - bottom) // 30) + 1)
+
+    @cached_property
+    def bands(self) -> tuple[Band, ...]:
+        """All bands."""
+        raster = self.raster
+        transform = (30, 0, raster.left, 0, -30, raster.top)
+        crs = f"EPSG:326{raster.zone:02d}"
+        return tuple(
+            Band(s.name, s.dtype, crs, transform, raster.width, raster.height, s.limits, s.pyramiding)
+            for s in BANDS.values()
+        )
+
+    @cached_property
+    def overpass(self) -> Overpass:
+        """What the weather hangs on: one pass of the satellite along a path."""
+        return Overpass(scalar_hash(self.mission.prefix, self.path, self.cycle), self.time_ms // DAY_MS * DAY_MS)
+
+    @cached_property
+    def properties(self) -> Mapping[str, Any]:
+        """Properties as Earth Engine gives them."""
+        return _properties(self)
+
+    def read(
+        self, band: str, level: int, col: int, row: int, width: int, height: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Pixels of a window at a pyramid level; see `eelocal.assets.StoredImage`."""
+        spec = BANDS[band]
+        request = (col, row, width, height)
+        return spec.read(self.raster, level, request, self.strip.inside, self._samples(spec))
+
+    def _samples(self, spec: BandSpec) -> Callable[[Window, Window], NDArray[Any]]:
+        def samples(window: Window, whole: Window) -> NDArray[Any]:
+            square = (whole.zone, int(whole.x // mgrs.SQUARE), int(whole.y // mgrs.SQUARE))
+            return spec.make(day_of(window, self.overpass, _sun_near(self.time_ms, *square)))
+
+        return samples
+
+
+@lru_cache(maxsize=2048)
+def _sun_near(time_ms: int, zone: int, column: int, row: int) -> Sun:
+    lon, lat = utm.inverse((column + 0.5) * mgrs.SQUARE, (row + 0.5) * mgrs.SQUARE, zone)
+    return sun_at(time_ms, float(lon), float(lat))
+
+
+def _cloud_cover(image: LandsatImage) -> float:
+    strip = image.strip
+    steps = np.linspace(0.03, 0.97, 30)
+    across = strip.near + (strip.far - strip.near) * steps[None, :]
+    along = strip.begin + (strip.end - strip.begin) * steps[:, None]
+    lon, lat = on_ground(across, along, strip.node_longitude, strip.inclination, strip.turn)
+    return round(100 * float(cloud_share(Nodes(6000.0, 0, 0, lon, lat), image.overpass).mean()), 2)
+
+
+def _properties(image: LandsatImage) -> dict[str, Any]:
+    mission, strip = image.mission, image.strip
+    day, cover = image._stamp("%Y%m%d"), _cloud_cover(image)
+    made = datetime.fromtimestamp((image.time_ms + _LATE_MS - 3 * DAY_MS) / 1000, UTC).strftime("%Y%m%d")
+    product = f"{mission.prefix}_L2SP_{image.path:03d}{image.row:03d}_{day}_{made}_02_T1"
+    ring = [[float(lon), float(lat)] for lon, lat in strip.outline.exterior.coords]
+    scaling: dict[str, Any] = {}
+    for number in range(1, 8):
+        scaling |= {f"REFLECTANCE_MULT_BAND_{number}": 2.75e-05, f"REFLECTANCE_ADD_BAND_{number}": -0.2}
+    return scaling | {
+        "system:index": image.index,
+        "system:time_start": image.time_ms,
+        "system:footprint": {"type": "LinearRing", "coordinates": ring},
+        "system:asset_size": int(9.5e8 * (0.9 + 0.2 * scalar_unit("size", image.index))),
+        "CLOUD_COVER": cover,
+        "CLOUD_COVER_LAND": cover,
+        "COLLECTION_CATEGORY": "T1",
+        "COLLECTION_NUMBER": 2,
+        "DATE_ACQUIRED": image._stamp("%Y-%m-%d"),
+        "SCENE_CENTER_TIME": image._stamp("%H:%M:%S.%f") + "0Z",
+        "DATUM": "WGS84",
+        "EARTH_SUN_DISTANCE": sun_distance(image.time_ms),
+        "ELLIPSOID": "WGS84",
+        "IMAGE_QUALITY_OLI": 9,
+        "IMAGE_QUALITY_TIRS": 9,
+        "L1_LANDSAT_PRODUCT_ID": product.replace("L2SP", "L1TP"),
+        "LANDSAT_PRODUCT_ID": product,
+        "LANDSAT_SCENE_ID": f"{mission.prefix[:2]}{mission.prefix[3]}{image.path:03d}{image.row:03d}"
+        f"{image._stamp('%Y%j')}LGN00",
+        "MAP_PROJECTION": "UTM",
+        "PROCESSING_LEVEL": "L2SP",
+        "REFLECTIVE_LINES": image.raster.height,
+        "REFLECTIVE_SAMPLES": image.raster.width,
+        "SENSOR_ID": "OLI_TIRS",
+        "SPACECRAFT_ID": mission.spacecraft,
+        "SUN_AZIMUTH": image.sun.azimuth,
+        "SUN_ELEVATION": 90 - image.sun.zenith,
+        "TEMPERATURE_ADD_BAND_ST_B10": 149,
+        "TEMPERATURE_MULT_BAND_ST_B10": 0.00341802,
+        "UTM_ZONE": strip.zone,
+        "WRS_PATH": image.path,
+        "WRS_ROW": image.row,
+        "WRS_TYPE": 2,
+    }
+
+
+@lru_cache(maxsize=1)
+def _centres() -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """All (path, row) in order with the longitude and latitude of their middles."""
+    pairs = np.array([(path, row) for path in range(1, _PATHS + 1) for row in _DAY_ROWS])
+    along = (pairs[:, 1] - 60) / _ROWS
+    lon, lat = on_ground(np.zeros(len(pairs)), along, _node_longitude(pairs[:, 0]), _INCLINATION, _TURN)
+    return pairs, lon, lat
+
+
+def _touching(region: BaseGeometry | None) -> Iterator[tuple[int, int]]:
+    pairs, lon, lat = _centres()
+    if region is None:
+        yield from ((int(path), int(row)) for path, row in pairs)
+        return
+    turned = [affinity.translate(region, turn) for turn in (-360, 0, 360)]
+    near = np.zeros(len(pairs), np.bool_)
+    for part in (p for shape in turned for p in getattr(shape, "geoms", [shape]) if not p.is_empty):
+        west, south, east, north = part.bounds
+        reach = 2.2 / np.maximum(np.cos(np.radians(lat)), 0.08)
+        near |= (lat > south - 2) & (lat < north + 2) & (lon > west - reach) & (lon < east + reach)
+    for shape in turned:
+        shapely.prepare(shape)
+    for path, row in pairs[near]:
+        if any(shape.intersects(strip_of(int(path), int(row)).outline) for shape in turned):
+            yield int(path), int(row)
+
+
+class LandsatCollection:
+    """All scenes of one satellite."""
+
+    def __init__(self, mission: Mission) -> None:
+        """Nothing is computed until asked."""
+        self._mission = mission
+
+    @property
+    def id(self) -> str:
+        """Asset id."""
+        return self._mission.id
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """Properties of the collection."""
+        return {"title": f"{self._mission.spacecraft} Level 2", "date_range": [self._mission.start_ms, None]}
+
+    def search(
+        self, start_ms: float | None, end_ms: float | None, region: BaseGeometry | None
+    ) -> Iterator[StoredImage]:
+        """Images in asset id order: by path and row, then by day; see `eelocal.assets.StoredCollection`."""
+        start = max(self._mission.start_ms, start_ms if start_ms is not None else 0)
+        end = min(time.time() * 1000, end_ms if end_ms is not None else float("inf"))
+        for path, row in _touching(region):
+            first = LandsatImage(self._mission, path, row, 0).time_ms
+            for cycle in range(int(np.ceil((start - first) / _CYCLE_MS)), int(np.ceil((end - first) / _CYCLE_MS))):
+                image = LandsatImage(self._mission, path, row, cycle)
+                if image.exists:
+                    yield image
+
+    def get(self, index: str) -> StoredImage | None:
+        """The image with that `system:index`, or None."""
+        parts = index.split("_")
+        if len(parts) != 3 or len(parts[1]) != 6 or not parts[1].isdigit():
+            return None
+        path, row = int(parts[1][:3]), int(parts[1][3:])
+        try:
+            day = datetime.strptime(parts[2], "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000
+        except ValueError:
+            return None
+        if not 1 <= path <= _PATHS or row not in _DAY_ROWS:
+            return None
+        first = LandsatImage(self._mission, path, row, 0).time_ms
+        image = LandsatImage(self._mission, path, row, round((day + DAY_MS / 2 - first) / _CYCLE_MS))
+        return image if image.index == index and image.exists else None
