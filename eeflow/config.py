@@ -148,7 +148,11 @@ class Job(_Model):
     filters: dict[str, Comparison] = Field(default_factory=dict, description="Conditions on scene properties, by name.")
     grid: GridOptions = Field(default_factory=lambda: GridOptions.model_validate({}))
     product: Product = Field(default_factory=lambda: Product.model_validate({}))
-    transport: Literal["auto", "get_region"] = Field("auto", description="How pixels are asked for.")
+    transport: Literal["auto", "get_region", "compute_pixels"] = Field(
+        "auto",
+        description="How pixels are asked for. get_region: many scenes of a small area at once; compute_pixels: large "
+        "rasters; auto: whichever is quicker. The pixels are the same.",
+    )
     region: Literal["rectangle", "points"] = Field(
         "rectangle",
         description="rectangle: the window's outline; points: a server-side grid of points, as in the original "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -9,9 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from eeflow.blocks import Block, BlockStore
 from eeflow.errors import RequestError, RequestTooLarge, Stopped, TransientError
-from eeflow.plan import Request, Series
-from eeflow.region import decode, place, region_expression
+from eeflow.series import Request, Series
 from eeflow.session import Session
+from eeflow.transport import TRANSPORTS
+
+# Decoding is work for a processor and for memory, so no more run at once than there are processors.
+_decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,11 @@ def _fetch_one(session: Session, series: Series, request: Request, store: BlockS
 
 
 def _fetch(session: Session, series: Series, request: Request) -> tuple[dict[str, Block], int]:
+    transport = TRANSPORTS[request.transport]
     try:
-        body = session.compute(region_expression(series, request))
-        return place(series, request, decode(body, request.bands)), 0
+        body = transport.ask(session, series, request)
+        with _decoding:
+            return transport.read(body, series, request), 0
     except RequestTooLarge as error:
         parts = request.split()
         if len(parts) == 1:

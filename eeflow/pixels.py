@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import ee
@@ -23,7 +24,8 @@ from eeflow.blocks import Block
 from eeflow.errors import BadAnswer
 from eeflow.footprint import in_raster
 from eeflow.grid import crs_name
-from eeflow.plan import Request, Series
+from eeflow.series import Request, Series, TransportName
+from eeflow.session import Session
 
 MAX_BYTES = 48 * 2**20
 MAX_SIDE = 32_768
@@ -32,11 +34,42 @@ MAX_BANDS = 1_024
 BITS_PER_MASK_BAND = 32
 
 
-def bytes_per_pixel(dtypes: list[str]) -> int:
+# An answer of this size keeps 32 of them in flight within memory, and a large raster spread over many requests.
+COMFORTABLE_BYTES = 8 * 2**20
+
+
+class ComputePixels:
+    """The transport: binary pixels of one or more scenes folded into bands. Best for large rasters."""
+
+    name: TransportName = "compute_pixels"
+    seconds_per_byte = 2e-9
+
+    def budget(self, dtypes: Sequence[str]) -> int:
+        """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
+        return COMFORTABLE_BYTES // bytes_per_pixel(dtypes)
+
+    def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
+        """Size of the answer for so many pixels, before compression."""
+        return pixels * (bytes_per_pixel(dtypes) - _bands_per_scene(dtypes))
+
+    def ask(self, session: Session, series: Series, request: Request) -> bytes:
+        """Sends a request. Errors as in `Session.compute_pixels`."""
+        return session.compute_pixels(pixels_body(series, request))
+
+    def read(self, body: bytes, series: Series, request: Request) -> dict[str, Block]:
+        """The blocks in an answer, one a scene. Raises BadAnswer."""
+        return decode_pixels(body, series, request)
+
+
+def bytes_per_pixel(dtypes: Sequence[str]) -> int:
     """What Earth Engine counts for one pixel of one scene: each band and mask-bits band, and a mask byte for each."""
     sizes = [np.dtype(dtype).itemsize for dtype in dtypes]
     sizes += [_bits_dtype(len(part)).itemsize for part in _parts(list(dtypes))]
     return sum(size + 1 for size in sizes)
+
+
+def _bands_per_scene(bands: Sequence[str]) -> int:
+    return len(bands) + math.ceil(len(bands) / BITS_PER_MASK_BAND)
 
 
 def pixels_body(series: Series, request: Request) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import pyproj
@@ -18,105 +17,15 @@ from shapely.geometry.base import BaseGeometry
 from eeflow.aoi import AOI
 from eeflow.config import Job, Limits, digest, safe_name
 from eeflow.errors import LimitExceeded
-from eeflow.grid import Window, crs_name, grid_hash, windows
-from eeflow.scenes import Scene, band_dtype
+from eeflow.grid import Window, grid_hash, windows
+from eeflow.scenes import Scene
+from eeflow.series import Request, Series, TransportName
+from eeflow.transport import TRANSPORTS, Pace, Transport
 
-# getRegion answers at most this many values, counted as points x bands x images:
-# https://developers.google.com/earth-engine/apidocs/ee-imagecollection-getregion
-MAX_VALUES = 1_048_576
-# Rows are what an answer weighs (about 95 bytes of JSON each, whatever the number of bands) and what its decoding
-# costs in memory; an answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
-MAX_ROWS = 300_000
 # Windows are whole numbers of GeoTIFF tiles, so that each tile is compressed and written once.
 TILE = 256
-_BYTES_PER_ROW = 88
-_BYTES_PER_VALUE = 7
-
-
-@dataclass(frozen=True)
-class BandType:
-    """A band as it is delivered: its name and numpy dtype."""
-
-    name: str
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Series:
-    """Everything that decides which pixels are fetched: the images, the bands and the one grid.
-
-    Attributes:
-        source: asset id of the collection, or of the single image.
-        is_image: whether the source is a single image.
-        region: how a window is named to Earth Engine, `rectangle` or `points`.
-    """
-
-    source: str
-    is_image: bool
-    scenes: tuple[Scene, ...]
-    bands: tuple[BandType, ...]
-    grid: GeoBox
-    region: Literal["rectangle", "points"] = "rectangle"
-
-    def scene(self, scene_id: str) -> Scene:
-        """The scene of that id."""
-        return self._by_id[scene_id]
-
-    @cached_property
-    def _by_id(self) -> dict[str, Scene]:
-        return {scene.scene_id: scene for scene in self.scenes}
-
-    def band(self, name: str) -> BandType:
-        """The band of that name."""
-        return next(band for band in self.bands if band.name == name)
-
-    def block_key(self, scene_id: str, bands: Sequence[str], window: Window) -> str:
-        """Content hash of a block: another version, band, dtype or grid never meets an old block."""
-        part = window.of(self.grid)
-        return digest(
-            [
-                "block-1",
-                self.source,
-                scene_id,
-                self.scene(scene_id).version,
-                [[name, self.band(name).dtype] for name in bands],
-                crs_name(part),
-                list(part.transform)[:6],
-                list(part.shape),
-            ]
-        )
-
-
-@dataclass(frozen=True)
-class Request:
-    """One getRegion call: some scenes, some bands, one window of the grid."""
-
-    scene_ids: tuple[str, ...]
-    bands: tuple[str, ...]
-    window: Window
-
-    @property
-    def rows(self) -> int:
-        """Rows of its answer, at most."""
-        return self.window.size * len(self.scene_ids)
-
-    @property
-    def values(self) -> int:
-        """What Earth Engine counts against its limit."""
-        return self.rows * len(self.bands)
-
-    def split(self) -> list[Request]:
-        """Smaller requests for the same pixels: window in 4, then scenes in 2, then bands in 2.
-
-        One pixel of one band of one scene cannot be split: then the list holds only this request.
-        """
-        if self.window.size > 1:
-            return [replace(self, window=part) for part in self.window.quarters()]
-        if len(self.scene_ids) > 1:
-            return [replace(self, scene_ids=part) for part in _in_two(self.scene_ids)]
-        if len(self.bands) > 1:
-            return [replace(self, bands=part) for part in _in_two(self.bands)]
-        return [self]
+# Windows as large as may be, and of a half, a quarter, ... of that, are weighed against each other.
+_HALVINGS = 6
 
 
 @dataclass(frozen=True)
@@ -136,34 +45,74 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run will do.
+class Draft:
+    """One way to fetch what is wanted.
 
     Attributes:
-        products: every product of the job.
-        outline: in the grid's CRS, what products are clipped to; None to keep the whole grid.
         band_groups: bands asked for together.
         windows: the grid's windows, the same for every scene.
         requests: what has to be asked for.
+        answer_bytes: estimated size of all answers, before compression.
+        seconds: estimated time.
     """
 
-    series: Series
-    products: tuple[Product, ...]
+    transport: TransportName
     band_groups: tuple[tuple[str, ...], ...]
     windows: tuple[Window, ...]
     requests: tuple[Request, ...]
-    outline: BaseGeometry | None = None
+    answer_bytes: int
+    seconds: float
 
     @property
     def values(self) -> int:
         """Values of all requests."""
         return sum(request.values for request in self.requests)
 
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        products: every product of the job.
+        drafts: the best way of each transport that could serve, the chosen one first.
+        outline: in the grid's CRS, what products are clipped to; None to keep the whole grid.
+    """
+
+    series: Series
+    products: tuple[Product, ...]
+    drafts: tuple[Draft, ...]
+    outline: BaseGeometry | None = None
+
     @property
-    def wire_bytes(self) -> int:
-        """Estimated JSON of all answers, before compression."""
-        rows = sum(request.rows for request in self.requests)
-        return rows * _BYTES_PER_ROW + self.values * _BYTES_PER_VALUE
+    def chosen(self) -> Draft:
+        """The draft that a run follows."""
+        return self.drafts[0]
+
+    @property
+    def other(self) -> Plan | None:
+        """The same by the next best transport; None where there is no choice."""
+        return replace(self, drafts=self.drafts[1:]) if len(self.drafts) > 1 else None
+
+    @property
+    def transport(self) -> TransportName:
+        """The chosen transport."""
+        return self.chosen.transport
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What a run asks for."""
+        return self.chosen.requests
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The grid's windows."""
+        return self.chosen.windows
+
+    @property
+    def band_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Bands asked for together."""
+        return self.chosen.band_groups
 
     @property
     def pixel_bytes(self) -> int:
@@ -178,39 +127,93 @@ class Plan:
                 yield window, bands, self.series.block_key(product.scene_id, bands, window)
 
 
-def make_series(job: Job, scenes: Sequence[Scene], bands: Sequence[str], grid: GeoBox) -> Series:
-    """The series of a job: its scenes and bands on its grid."""
-    return Series(
-        source=str(job.image or job.collection),
-        is_image=job.image is not None,
-        scenes=tuple(scenes),
-        bands=tuple(BandType(name, str(band_dtype(name, scenes))) for name in bands),
-        grid=grid,
-        region=job.region,
-    )
-
-
 def make_plan(
     job: Job,
     series: Series,
     outline: BaseGeometry | None = None,
     is_done: Callable[[Product], bool] = lambda product: False,
+    pace: Pace = Pace(),  # noqa: B008  frozen
 ) -> Plan:
-    """What to ask for, given the products that are already there.
+    """What to ask for, given the products that are already there, by the transport that costs least.
 
     Args:
-        job: its `fan_out` decides whether bands are asked for together.
+        job: its `transport` and `fan_out` narrow the choice.
         series: what is wanted.
         outline: in the grid's CRS, what to clip products to; None to keep the whole grid.
         is_done: whether the product is on disk, whole.
+        pace: what requests cost.
     """
-    groups = band_groups([band.name for band in series.bands], job.fan_out)
-    height, width = window_shape(series.grid.shape, max(len(group) for group in groups))
-    parts = tuple(windows(series.grid, height, width))
     products = name_products(job.name, series, outline)
     wanted = [product.scene_id for product in products if not is_done(product)]
-    requests = tuple(request for group in groups for window in parts for request in _requests(wanted, group, window))
-    return Plan(series, products, groups, parts, requests, outline)
+    drafts = [_draft(TRANSPORTS[name], job.fan_out, series, wanted, pace) for name in _transports(job, series)]
+    return Plan(series, products, tuple(sorted(drafts, key=lambda draft: draft.seconds)), outline)
+
+
+def _transports(job: Job, series: Series) -> list[TransportName]:
+    """Those a job may use; a grid of points is a thing of getRegion alone."""
+    if series.region == "points":
+        return ["get_region"]
+    return [name for name in TRANSPORTS if job.transport in ("auto", name)]
+
+
+def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[str], pace: Pace) -> Draft:
+    """The quickest size of window for all scenes of the series, and requests for the wanted ones.
+
+    The windows do not depend on what is wanted still: a run that goes on after another finds that one's blocks.
+    """
+    groups = band_groups(transport, series, fan_out)
+    budget = min(transport.budget(series.dtypes(group)) for group in groups)
+    shapes = {window_shape(series.grid.shape, budget // 2**halvings) for halvings in range(_HALVINGS)}
+    layouts = [_Layout(transport, series, groups, budget, shape) for shape in shapes]
+    best = min(layouts, key=lambda layout: (layout.seconds(len(series.scenes), pace), -layout.shape[0]))
+    together = best.together(len(wanted), pace)
+    requests = tuple(
+        Request(tuple(wanted[start : start + together]), group, window, transport.name)
+        for group in groups
+        for window in best.windows
+        for start in range(0, len(wanted), together)
+    )
+    weight = sum(transport.answer_bytes(series.dtypes(request.bands), request.rows) for request in requests)
+    return Draft(transport.name, groups, best.windows, requests, weight, best.seconds(len(wanted), pace))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A size of window, and what fetching so costs.
+
+    Attributes:
+        budget: pixels, over all its scenes, that one request may ask for.
+        shape: height and width of the windows.
+    """
+
+    transport: Transport
+    series: Series
+    groups: tuple[tuple[str, ...], ...]
+    budget: int
+    shape: tuple[int, int]
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows that cover the grid."""
+        return tuple(windows(self.series.grid, *self.shape))
+
+    def together(self, scenes: int, pace: Pace) -> int:
+        """Scenes in one request: as many as it may hold, or fewer where that fills one, two or four waves better."""
+        most = max(1, self.budget // (self.shape[0] * self.shape[1]))
+        slots = [waves * pace.concurrent for waves in (1, 2, 4)]
+        fewer = [math.ceil(scenes * len(self.groups) * len(self.windows) / count) for count in slots]
+        return min({most, *(min(most, max(1, count)) for count in fewer)}, key=lambda n: self._seconds(scenes, n, pace))
+
+    def seconds(self, scenes: int, pace: Pace) -> float:
+        """Estimated time to fetch so many scenes."""
+        return self._seconds(scenes, self.together(scenes, pace), pace)
+
+    def _seconds(self, scenes: int, together: int, pace: Pace) -> float:
+        requests = len(self.groups) * len(self.windows) * math.ceil(scenes / together)
+        pixels = self.series.grid.shape[0] * self.series.grid.shape[1] * scenes
+        values = pixels * len(self.series.bands)
+        weight = sum(self.transport.answer_bytes(self.series.dtypes(group), pixels) for group in self.groups)
+        return pace.seconds(requests, values, weight, self.transport.seconds_per_byte)
 
 
 def outline(job: Job, aoi: AOI, grid: GeoBox) -> BaseGeometry | None:
@@ -233,24 +236,27 @@ def check_limits(plan: Plan, limits: Limits) -> None:
         )
 
 
-def band_groups(bands: Sequence[str], fan_out: str) -> tuple[tuple[str, ...], ...]:
+def band_groups(transport: Transport, series: Series, fan_out: str) -> tuple[tuple[str, ...], ...]:
     """Bands that are asked for together: each alone for `bands`, else as many as one tile-sized window may carry.
 
-    Together is the fewer requests, since a row carries id, coordinates and time once for all its bands.
+    Together is the fewer requests; with getRegion, a row carries id, coordinates and time once for all its bands.
     """
-    most = 1 if fan_out == "bands" else MAX_VALUES // TILE**2
-    count = math.ceil(len(bands) / most)
-    size = math.ceil(len(bands) / count)
-    return tuple(tuple(bands[start : start + size]) for start in range(0, len(bands), size))
+    names = [band.name for band in series.bands]
+    count = len(names) if fan_out == "bands" else 1
+    while True:
+        size = math.ceil(len(names) / count)
+        groups = tuple(tuple(names[start : start + size]) for start in range(0, len(names), size))
+        if size == 1 or all(transport.budget(series.dtypes(group)) >= TILE**2 for group in groups):
+            return groups
+        count += 1
 
 
-def window_shape(shape: tuple[int, int], bands: int) -> tuple[int, int]:
-    """Height and width of windows for one scene within the limits: the fewest windows, then the squarest.
+def window_shape(shape: tuple[int, int], most: int) -> tuple[int, int]:
+    """Height and width of windows of at most `most` pixels: the fewest windows, then the squarest.
 
-    The whole grid where it fits; otherwise multiples of `TILE` (or the grid's full height or width).
+    The whole grid where it fits; otherwise multiples of `TILE` (or the grid's full height or width), one tile at least.
     """
     height, width = shape
-    most = min(MAX_ROWS, MAX_VALUES // bands)
     if height * width <= most:
         return height, width
     sizes = range(TILE, height + TILE, TILE)
@@ -285,15 +291,3 @@ def _product_key(series: Series, scene: Scene, outline: BaseGeometry | None) -> 
     bands = [[band.name, band.dtype] for band in series.bands]
     clip = outline.wkb_hex if outline else None
     return digest(["product-1", series.source, scene.scene_id, scene.version, bands, grid_hash(series.grid), clip])[:16]
-
-
-def _requests(scene_ids: Sequence[str], bands: tuple[str, ...], window: Window) -> Iterator[Request]:
-    """As many scenes together as one answer may hold."""
-    together = max(1, min(MAX_ROWS // window.size, MAX_VALUES // (window.size * len(bands))))
-    for start in range(0, len(scene_ids), together):
-        yield Request(tuple(scene_ids[start : start + together]), bands, window)
-
-
-def _in_two(items: tuple[str, ...]) -> list[tuple[str, ...]]:
-    half = (len(items) + 1) // 2
-    return [items[:half], items[half:]]

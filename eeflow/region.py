@@ -31,8 +31,16 @@ from eeflow.blocks import Block
 from eeflow.errors import BadAnswer
 from eeflow.footprint import must_cover
 from eeflow.grid import Window, crs_name
-from eeflow.plan import Request, Series
+from eeflow.series import Request, Series, TransportName
+from eeflow.session import Session
 
+# An answer holds at most this many values, counted as points x bands x images.
+MAX_VALUES = 1_048_576
+# Rows are what an answer weighs (about 95 bytes of JSON each, whatever the number of bands) and what its decoding
+# costs in memory; an answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
+MAX_ROWS = 300_000
+_BYTES_PER_ROW = 88
+_BYTES_PER_VALUE = 7
 # The rectangle's edges lie this far inside the window's, in pixels: a rounding error then takes in no further row, and
 # every centre stays half a pixel inside.
 INSET = 1e-3
@@ -42,6 +50,30 @@ MAX_RESIDUAL = 0.01
 _EXACT = 2**53 - 1
 _CSV_BLOCK = 1 << 24
 _LEADING = ["id", "longitude", "latitude", "time"]
+
+
+class GetRegion:
+    """The transport: all scenes of a window in one request, exact nulls, JSON. Best for fields and long series."""
+
+    name: TransportName = "get_region"
+    # Arrow parses about a million rows a second, and placing them takes as long again.
+    seconds_per_byte = 2e-8
+
+    def budget(self, dtypes: Sequence[str]) -> int:
+        """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
+        return min(MAX_ROWS, MAX_VALUES // len(dtypes))
+
+    def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
+        """Estimated size of the answer for so many pixels, before compression."""
+        return pixels * (_BYTES_PER_ROW + _BYTES_PER_VALUE * len(dtypes))
+
+    def ask(self, session: Session, series: Series, request: Request) -> bytes:
+        """Sends a request. Errors as in `Session.compute`."""
+        return session.compute(region_expression(series, request))
+
+    def read(self, body: bytes, series: Series, request: Request) -> dict[str, Block]:
+        """The blocks in an answer, one a scene. Raises BadAnswer."""
+        return place(series, request, decode(body, request.bands))
 
 
 @dataclass(frozen=True)

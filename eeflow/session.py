@@ -87,8 +87,14 @@ class Session:
             RequestTooLarge: it must be split.
             RequestError: Earth Engine refuses it for good.
         """
-        body = {"expression": ee.serializer.encode(expression, for_cloud_api=True)}
-        url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/value:compute"
+        return self._send("value:compute", {"expression": ee.serializer.encode(expression, for_cloud_api=True)})
+
+    def compute_pixels(self, body: dict[str, Any]) -> bytes:
+        """The binary body of the answer to one `image:computePixels` request; errors as in `compute`."""
+        return self._send("image:computePixels", body)
+
+    def _send(self, method: str, body: dict[str, Any]) -> bytes:
+        url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/{method}"
         with self.gate.slot():
             try:
                 answer = self._post(url, orjson.dumps(body))

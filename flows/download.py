@@ -18,12 +18,15 @@ from prefect.utilities.annotations import quote, unmapped
 from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
-from eeflow.errors import Stopped
+from eeflow.errors import RequestError, Stopped
 from eeflow.fetch import Control, Receipt
 from eeflow.ledger import Entry, Ledger
 from eeflow.output import exclusive
-from eeflow.plan import Plan, Product, check_limits, make_plan, make_series, outline
+from eeflow.plan import Plan, Product, check_limits, make_plan, outline
 from eeflow.scenes import Scene, choose_bands
+from eeflow.series import make_series
+from eeflow.settings import load_settings
+from eeflow.transport import Pace
 from flows.local import earth_engine
 from flows.progress import Stage
 from flows.report import ProductReport, RunReport
@@ -89,11 +92,19 @@ def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: 
     grid = build_grid_task(job, aoi, bands, quote(scenes))
     on_disk = {} if fresh else {entry.key: entry for entry in Ledger(job.folder).intact().values()}
     plan = make_plan(
-        job, make_series(job, scenes, bands, grid), outline(job, aoi, grid), lambda product: product.key in on_disk
+        job,
+        make_series(job, scenes, bands, grid),
+        outline(job, aoi, grid),
+        lambda product: product.key in on_disk,
+        Pace(load_settings().max_concurrent),
     )
     check_limits(plan, job.limits)
     store = BlockStore(Path(job.output.root).expanduser() / ".eeflow" / "blocks")
     _fetch(plan, store, fresh, tally)
+    if plan.other and any(type(error) is RequestError for error in tally.errors):
+        get_run_logger().warning("%s was refused (%s); going on with the other.", plan.transport, tally.errors[0])
+        plan, tally.errors = plan.other, []
+        _fetch(plan, store, fresh, tally)
     wanted = [product for product in plan.products if product.key not in on_disk]
     written = _write(Writing(job, plan, store), wanted, tally)
     return [_product_report(job, product, on_disk, written, tally) for product in plan.products]
@@ -105,7 +116,7 @@ def _fetch(plan: Plan, store: BlockStore, fresh: bool, tally: _Tally) -> None:
     if fresh:
         for key in (key for batch in batches for key in batch.keys):
             store.discard(key)
-    tally.cached = sum(store.has(key) for batch in batches for key in batch.keys)
+    tally.cached += sum(store.has(key) for batch in batches for key in batch.keys)
     stored = [batch for batch in batches if not batch.missing(store)]
     missing = [batch for batch in batches if batch.missing(store)]
     stage = Stage("fetch", sum(batch.missing(store) for batch in missing))
@@ -118,7 +129,7 @@ def _fetch(plan: Plan, store: BlockStore, fresh: bool, tally: _Tally) -> None:
         receipts = [receipt for future in futures if (receipt := _result(future, tally))]
     finally:
         fetching.control.stop.set()
-    tally.splits = sum(receipt.splits for receipt in receipts)
+    tally.splits += sum(receipt.splits for receipt in receipts)
 
 
 def _write(writing: Writing, products: list[Product], tally: _Tally) -> dict[str, Entry]:

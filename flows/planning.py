@@ -8,15 +8,15 @@ from eeflow.aoi import load_aoi
 from eeflow.config import Job
 from eeflow.grid import build_grid, crs_name, grid_hash
 from eeflow.ledger import Ledger
-from eeflow.plan import check_limits, make_plan, make_series, outline
+from eeflow.plan import Draft, check_limits, make_plan, outline
 from eeflow.scenes import choose_bands, find_scenes, native_lattice
+from eeflow.series import make_series
 from eeflow.session import current_session
+from eeflow.transport import Pace
 from flows.local import earth_engine
 
-# What Earth Engine took for a request of this kind in others' measurements; a run shows the truth.
-_SECONDS_PER_REQUEST = 3.0
-# Body, decoded lists and columns of one row while it is placed.
-_MEMORY_PER_ROW = 600
+# How often an answer is in memory while it is fetched and placed: the body, its columns, its blocks.
+_COPIES = 3
 
 
 def draft(job: Job) -> dict[str, Any]:
@@ -30,16 +30,18 @@ def draft(job: Job) -> dict[str, Any]:
         session = current_session()
         scenes = find_scenes(session, job, aoi)
     if not scenes:
-        return {"job": job.name, "scenes": 0, "products": [], "transports": {"get_region": {"requests": 0}}}
+        return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
     bands = choose_bands(job.bands, scenes)
     grid = build_grid(job.grid, aoi, native_lattice(bands, scenes))
     on_disk = {entry.key for entry in Ledger(job.folder).intact().values()}
     plan = make_plan(
-        job, make_series(job, scenes, bands, grid), outline(job, aoi, grid), lambda product: product.key in on_disk
+        job,
+        make_series(job, scenes, bands, grid),
+        outline(job, aoi, grid),
+        lambda product: product.key in on_disk,
+        Pace(session.settings.max_concurrent),
     )
     check_limits(plan, job.limits)
-    rows = max((request.rows for request in plan.requests), default=0)
-    together = min(session.settings.max_concurrent, max(1, len(plan.requests)))
     return {
         "job": job.name,
         "grid": {
@@ -52,18 +54,22 @@ def draft(job: Job) -> dict[str, Any]:
         "scenes": len(scenes),
         "products": [product.name for product in plan.products],
         "present": sum(product.key in on_disk for product in plan.products),
-        "transport": "get_region",
-        "transports": {
-            "get_region": {
-                "requests": len(plan.requests),
-                "values": plan.values,
-                "largest_request_rows": rows,
-                "answer_bytes": plan.wire_bytes,
-                "memory_bytes": rows * _MEMORY_PER_ROW * together,
-                "seconds": round(len(plan.requests) * _SECONDS_PER_REQUEST / together, 1),
-            }
-        },
+        "transport": plan.chosen.transport,
+        "transports": {draft.transport: _cost(draft, session.settings.max_concurrent) for draft in plan.drafts},
         "pixel_bytes": plan.pixel_bytes,
+    }
+
+
+def _cost(draft: Draft, concurrent: int) -> dict[str, Any]:
+    largest = max((request.values for request in draft.requests), default=0)
+    together = min(concurrent, max(1, len(draft.requests)))
+    return {
+        "requests": len(draft.requests),
+        "values": draft.values,
+        "largest_request_values": largest,
+        "answer_bytes": draft.answer_bytes,
+        "memory_bytes": draft.answer_bytes // max(1, len(draft.requests)) * together * _COPIES,
+        "seconds": round(draft.seconds, 1),
     }
 
 
@@ -73,18 +79,19 @@ def describe(drafted: dict[str, Any]) -> str:
         return f"{drafted['job']}: no scenes match the area, dates and filters, so there is nothing to download"
     grid = drafted["grid"]
     height, width = grid["shape"]
-    cost = drafted["transports"]["get_region"]
     bands = ", ".join(f"{name} ({dtype})" for name, dtype in drafted["bands"].items())
-    return "\n".join(
-        [
-            f"{drafted['job']}",
-            f"  grid      {width} x {height} pixels of {grid['transform'][0]:g} in {grid['crs']}, hash {grid['hash']}",
-            f"  bands     {bands}",
-            f"  scenes    {drafted['scenes']}, of which {drafted['present']} are on disk",
-            f"  requests  {cost['requests']} by getRegion, {cost['values']:,} values, "
-            f"about {cost['answer_bytes'] / 1e6:,.1f} MB of answers",
-            f"  pixels    {drafted['pixel_bytes'] / 1e6:,.1f} MB uncompressed",
-            f"  memory    about {cost['memory_bytes'] / 1e6:,.0f} MB",
-            f"  time      about {cost['seconds']:g} s of Earth Engine",
-        ]
-    )
+    lines = [
+        f"{drafted['job']}",
+        f"  grid      {width} x {height} pixels of {grid['transform'][0]:g} in {grid['crs']}, hash {grid['hash']}",
+        f"  bands     {bands}",
+        f"  scenes    {drafted['scenes']}, of which {drafted['present']} are on disk",
+        f"  pixels    {drafted['pixel_bytes'] / 1e6:,.1f} MB uncompressed",
+    ]
+    for name, cost in drafted["transports"].items():
+        lines.append(
+            f"  {name:14} {cost['requests']:,} requests, {cost['values']:,} values, "
+            f"{cost['answer_bytes'] / 1e6:,.1f} MB of answers, {cost['memory_bytes'] / 1e6:,.0f} MB of memory, "
+            f"about {cost['seconds']:g} s"
+        )
+    lines.append(f"  transport {drafted['transport']}: the quickest by this estimate")
+    return "\n".join(lines)

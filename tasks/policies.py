@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from eeflow.settings import load_settings
 
 LIMIT_NAME = "earth-engine"
 RETRIES = 6
+# Batches that together fill the process's gate.
+BATCHES_AT_ONCE = 4
 _FIRST_DELAY_SECONDS = 1.0
 # A killed run's slots come back when its lease ends.
 _LEASE_SECONDS = 120
@@ -38,8 +41,8 @@ RETRY: dict[str, Any] = {
 
 
 def workers_per_batch() -> int:
-    """Requests one batch has open: a quarter of what the process may have, so that four batches fill it."""
-    return max(1, load_settings().max_concurrent // 4)
+    """Requests one batch has open: its share of what the process may have."""
+    return math.ceil(load_settings().max_concurrent / BATCHES_AT_ONCE)
 
 
 @contextmanager

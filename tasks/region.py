@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -12,9 +13,10 @@ from prefect.context import TaskRunContext
 from eeflow.blocks import BlockStore
 from eeflow.config import digest
 from eeflow.fetch import Control, Receipt, batch_keys, fetch_batch, missing_requests
-from eeflow.plan import Plan, Request, Series
+from eeflow.plan import Plan
+from eeflow.series import Request, Series
 from eeflow.session import current_session
-from tasks.policies import RETRY, leased_slots, workers_per_batch
+from tasks.policies import BATCHES_AT_ONCE, RETRY, leased_slots, workers_per_batch
 
 # Requests in one task. A task costs Prefect 5 ms here and 30 ms on the server, a request a second or more: enough
 # requests to make that nothing, few enough that progress shows and a retry repeats little.
@@ -50,8 +52,9 @@ def make_batches(plan: Plan) -> list[Batch]:
     batches: list[Batch] = []
     for group in plan.band_groups:
         requests = [request for request in plan.requests if request.bands == group]
-        for start in range(0, len(requests), BATCH_SIZE):
-            batches.append(Batch(plan.series, requests[start : start + BATCH_SIZE], len(batches) + 1))
+        size = min(BATCH_SIZE, math.ceil(len(requests) / BATCHES_AT_ONCE))
+        for start in range(0, len(requests), max(1, size)):
+            batches.append(Batch(plan.series, requests[start : start + size], len(batches) + 1))
     return batches
 
 
