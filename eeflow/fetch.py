@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
 from eeflow.blocks import Block, BlockStore
-from eeflow.errors import RequestError, RequestTooLarge, Stopped, TransientError
+from eeflow.errors import RequestError, RequestTooLarge, Stopped, TooManyRequests, TransientError
 from eeflow.series import Request, Series
 from eeflow.session import Session
-from eeflow.transport import TRANSPORTS
+from eeflow.transport import TRANSPORTS, Transport
 
+# How often a request may be refused as one too many before its task has to wait and try the batch again.
+ADMISSIONS = 5
 # Decoding is work for a processor and for memory, so no more run at once than there are processors.
 _decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -112,7 +114,7 @@ def _fetch_one(session: Session, series: Series, request: Request, store: BlockS
 def _fetch(session: Session, series: Series, request: Request) -> tuple[dict[str, Block], int]:
     transport = TRANSPORTS[request.transport]
     try:
-        body = transport.ask(session, series, request)
+        body = _ask(transport, session, series, request)
         with _decoding:
             return transport.read(body, series, request), 0
     except RequestTooLarge as error:
@@ -124,6 +126,16 @@ def _fetch(session: Session, series: Series, request: Request) -> tuple[dict[str
                 error.status,
             ) from error
     return _fetch_parts(session, series, request, parts)
+
+
+def _ask(transport: Transport, session: Session, series: Series, request: Request) -> bytes:
+    """Sends a request; one refused for being one too many queues again at the gate, which is narrower by then."""
+    for _ in range(ADMISSIONS - 1):
+        try:
+            return transport.ask(session, series, request)
+        except TooManyRequests:
+            continue
+    return transport.ask(session, series, request)
 
 
 def _fetch_parts(

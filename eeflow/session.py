@@ -8,9 +8,6 @@ with the slowest parser. REST reference: https://developers.google.com/earth-eng
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,16 @@ from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 from eeflow import __version__
-from eeflow.errors import AccessDenied, BadAnswer, ConfigError, RequestError, TransientError, request_error
+from eeflow.errors import (
+    AccessDenied,
+    BadAnswer,
+    ConfigError,
+    RequestError,
+    TooManyRequests,
+    TransientError,
+    request_error,
+)
+from eeflow.gate import Gate
 from eeflow.settings import Settings, load_settings
 
 CONNECT_SECONDS = 20
@@ -35,32 +41,6 @@ ANSWER_SECONDS = 330
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
 _initialising = threading.Lock()
 _sessions: dict[Settings, Session] = {}
-
-
-class Gate:
-    """Keeps a process within a number of requests in flight and, if asked, of starts per second."""
-
-    def __init__(self, max_concurrent: int, max_per_second: float | None = None):
-        self._slots = threading.BoundedSemaphore(max_concurrent)
-        self._pause = 1 / max_per_second if max_per_second else 0.0
-        self._lock = threading.Lock()
-        self._next_start = 0.0
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Waits for a free slot, and holds it."""
-        with self._slots:
-            self._wait_for_turn()
-            yield
-
-    def _wait_for_turn(self) -> None:
-        if not self._pause:
-            return
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next_start)
-            self._next_start = start + self._pause
-        time.sleep(start - now)
 
 
 @dataclass
@@ -95,10 +75,13 @@ class Session:
 
     def _send(self, method: str, body: dict[str, Any]) -> bytes:
         url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/{method}"
-        with self.gate.slot():
+        with self.gate.slot() as entered:
             try:
                 answer = self._post(url, orjson.dumps(body))
-            except RequestError:
+                self.gate.widen()
+            except RequestError as error:
+                if isinstance(error, TooManyRequests):
+                    self.gate.narrow(entered, error.retry_after)
                 with self._lock:
                     self.failures += 1
                 raise

@@ -20,7 +20,8 @@ from eeflow.errors import (
     TooManyRequests,
     TransientError,
 )
-from eeflow.session import Gate, connect
+from eeflow.gate import Gate
+from eeflow.session import connect
 from eeflow.settings import HIGH_VOLUME_URL, Settings, load_settings
 
 
