@@ -1,11 +1,21 @@
 """Fixtures of the unit tests, and how far hypothesis goes: enough to find mistakes, within seconds."""
 
+from datetime import UTC, datetime, timedelta
+
 import ee
 import ee.apitestcase
 import pytest
-from hypothesis import settings
+from affine import Affine
+from hypothesis import HealthCheck, settings
+from odc.geo.geobox import GeoBox
 
-settings.register_profile("unit", deadline=None, max_examples=60)
+from eeflow import plan
+from eeflow.config import parse_job
+from eeflow.scenes import Band, Scene
+
+settings.register_profile(
+    "unit", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("unit")
 
 
@@ -19,3 +29,47 @@ def offline_ee():
         for kind in (ee.FeatureCollection, ee.Filter, ee.Geometry, ee.List, ee.Number, ee.String, ee.Projection):
             kind.initialize()
         yield ee
+
+
+@pytest.fixture
+def make_job(tmp_path):
+    """Makes a job that writes below the test's own folder."""
+
+    def make(**changes):
+        return parse_job(
+            {
+                "name": "farm",
+                "aoi": {"bbox": [4, 50, 5, 51]},
+                "collection": "COPERNICUS/S2_SR_HARMONIZED",
+                "dates": {"start": "2019-05-01", "end": "2019-06-01"},
+                "output": {"root": str(tmp_path / "data")},
+                **changes,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_series(make_job):
+    """Makes a series of scenes with the given bands; each scene covers the whole grid, and some pixels around it."""
+
+    def make(shape=(4, 5), bands=None, scenes=1, footprint=None, extent=None, job=None, **where):
+        grid = GeoBox(shape, where.get("transform", Affine(10, 0, 600000, 0, -10, 5700000)), where.get("crs", 32631))
+        bands = bands or {"B2": "uint16"}
+        margin = 16
+        t = grid.transform * Affine.translation(-margin, -margin)
+        own = where.get("own") or (str(grid.crs), tuple(t)[:6], extent or tuple(n + 2 * margin for n in shape))
+        made = [
+            Scene(
+                scene_id=f"S{number}",
+                version=1556881381000000 + number,
+                time_start=datetime(2019, 5, 3, 10, 56, 21, 750000, tzinfo=UTC) + timedelta(days=number),
+                bands=tuple(Band(name, dtype, *own) for name, dtype in bands.items()),
+                footprint=footprint,
+            )
+            for number in range(scenes)
+        ]
+        return plan.make_series(job or make_job(), made, list(bands), grid)
+
+    return make
