@@ -12,13 +12,14 @@ from eelocal.world.elevation import NASADEM, SRTM, Glo30, WorldCover
 from eelocal.world.landsat import LANDSAT_8, LANDSAT_9, LandsatCollection
 from eelocal.world.modis import MOD13Q1
 from eelocal.world.s2 import PRODUCTS, S2Collection
+from eelocal.world.sentinel1 import S1Collection
 
 
 def world() -> Assets:
     """All assets of the generated world; cheap, since nothing is computed until a pixel is asked for."""
     collections: list[StoredCollection] = [S2Collection(product) for product in PRODUCTS]
     collections += [LandsatCollection(LANDSAT_8), LandsatCollection(LANDSAT_9)]
-    collections += [MOD13Q1, ERA5_LAND, CHIRPS, Glo30(), WorldCover()]
+    collections += [S1Collection(), MOD13Q1, ERA5_LAND, CHIRPS, Glo30(), WorldCover()]
     images: list[StoredImage] = [SRTM, NASADEM]
     return Assets(
         collections={collection.id: collection for collection in collections},

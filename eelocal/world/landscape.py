@@ -52,7 +52,7 @@ _CENTRE: list[tuple[Material, int]] = [
     (M.SLATE, 20), (M.TILES, 20), (M.ASPHALT, 14), (M.GARDEN, 4), (M.HALL, 3), (M.HEDGE, 3),
 ]
 # fmt: on
-TOWN_LEVEL = 1.42  # of the town noise
+TOWN_LEVEL = 1.52  # of the town noise
 
 
 def _slots(shares: list[tuple[Material, int]]) -> list[int]:
