@@ -91,7 +91,14 @@ def number_expression(expression: str, vars: dict[str, Any] | None) -> Any:
     def call(function: str, *arguments: Any) -> Any:
         return _apply("Number", function, list(arguments))
 
-    handlers: dict[str, Callable[..., Any]] = {"name": name, "call": call, "member": member, "choose": choose, "number": _plain, "text": str}
+    handlers: dict[str, Callable[..., Any]] = {
+        "name": name,
+        "call": call,
+        "member": member,
+        "choose": choose,
+        "number": _plain,
+        "text": str,
+    }
     return evaluate(parse(expression), handlers)
 
 

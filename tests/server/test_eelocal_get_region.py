@@ -13,13 +13,17 @@ GLOBAL = {"crs": "EPSG:4326", "transform": (0.05, 0.0, -180.0, 0.0, -0.05, 90.0)
 
 
 def scene(index, **options):
-    return CodedImage(f"T/UTM/{index}", properties={"system:time_start": 1_600_000_000_000 + int(index) * DAY}, **options)
+    return CodedImage(
+        f"T/UTM/{index}", properties={"system:time_start": 1_600_000_000_000 + int(index) * DAY}, **options
+    )
 
 
 @pytest.fixture(scope="module")
 def engine():
     utm = CodedCollection("T/UTM", [scene("0"), scene("1", masked=lambda k, row, col: (row == 3) & (k == 1))])
-    flat = CodedImage("T/FLAT/20150101", bands=("precipitation",), function=lambda k, r, c: r * 0, dtype="float32", **GLOBAL)
+    flat = CodedImage(
+        "T/FLAT/20150101", bands=("precipitation",), function=lambda k, r, c: r * 0, dtype="float32", **GLOBAL
+    )
     tenth = CodedImage("T/TENTH/a", bands=("v",), function=lambda k, r, c: r * 0 + 0.7, dtype="float32", **GLOBAL)
     mixed = CodedCollection("T/MIXED", [CodedImage("T/MIXED/a"), CodedImage("T/MIXED/b", bands=("B1",))])
     far = CodedImage("T/FAR/far", transform=(10.0, 0.0, 600000.0, 0.0, -10.0, 5000000.0))
@@ -89,9 +93,7 @@ def test_crs_and_transform_hit_native_pixels_row_by_row_from_the_top_documented(
     transform = [10, 0, 500000, 0, -10, 5000000]
     found = rows("T/UTM", area, crs="EPSG:32631", crsTransform=transform)[1:]
     # Rows 3..5, columns 2..4, two images each, pixel-major.
-    expected = [
-        (image, row, col) for row in range(3, 6) for col in range(2, 5) for image in ("0", "1")
-    ]
+    expected = [(image, row, col) for row in range(3, 6) for col in range(2, 5) for image in ("0", "1")]
     decoded = [(r[0], (r[4] - 10000) // 100, (r[4] - 10000) % 100) for r in found]
     assert decoded == expected
     to_degrees = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True)

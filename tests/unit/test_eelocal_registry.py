@@ -35,10 +35,21 @@ def test_every_registered_function_says_what_one_gets():
 
 
 def test_what_the_pipeline_and_the_recorded_client_send_is_there():
-    sent = """AggregateFeatureCollection.array Collection Collection.filter Collection.first Collection.geometry Collection.map
-    Collection.size DateRange Feature Filter.dateRangeContains Filter.intersects Filter.lessThan GeometryConstructors.MultiPoint
-    GeometryConstructors.Point GeometryConstructors.Polygon Image.and Image.bandNames Image.clipToBoundsAndScale Image.constant
-    Image.copyProperties Image.divide Image.gte Image.linkCollection Image.load Image.lt Image.neq Image.projection
-    Image.reduceRegion Image.sampleRectangle Image.sampleRegions Image.select Image.updateMask Image.visualize
-    ImageCollection.fromImages ImageCollection.getRegion ImageCollection.load Number.add Projection Reducer.mean"""
+    sent = """
+    AggregateFeatureCollection.array Collection Collection.filter Collection.first Collection.geometry
+    Collection.map Collection.size DateRange Feature Filter.dateRangeContains Filter.intersects
+    Filter.lessThan GeometryConstructors.MultiPoint GeometryConstructors.Point GeometryConstructors.Polygon
+    Image.and Image.bandNames Image.clipToBoundsAndScale Image.constant Image.copyProperties Image.divide
+    Image.gte Image.linkCollection Image.load Image.lt Image.neq Image.projection Image.reduceRegion
+    Image.sampleRectangle Image.sampleRegions Image.select Image.updateMask Image.visualize
+    ImageCollection.fromImages ImageCollection.getRegion ImageCollection.load Number.add Projection
+    Reducer.mean
+    """
     assert set(sent.split()) <= set(registry())
+
+
+def test_coverage_table_of_the_documentation_is_current():
+    from eelocal.coverage import table
+
+    document = Path(__file__).resolve().parents[2] / "docs" / "eelocal.md"
+    assert table() in document.read_text("utf-8"), "run: python -m eelocal.coverage docs/eelocal.md"
