@@ -41,7 +41,7 @@ def must_cover(scene: Scene, band: str, window: GeoBox, pixels: NDArray[np.bool_
         return inside
     rows, cols = np.nonzero(inside)
     to_lonlat = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), "EPSG:4326", always_xy=True)
-    lon, lat = to_lonlat.transform(*(window.transform * (cols + 0.5, rows + 0.5)))
+    lon, lat = to_lonlat.transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
     own = scene.band(band)
     pixel = max(pixel_metres(crs_name(window), window.transform), pixel_metres(own.crs, Affine(*own.crs_transform)))
     core = _core(shapely.to_wkb(scene.footprint), RIM_PIXELS * pixel / _METRES_PER_DEGREE)
@@ -69,8 +69,8 @@ def in_raster(scene: Scene, band: str, window: GeoBox) -> NDArray[np.bool_]:
 
 def _within(own: Band, window: GeoBox, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.bool_]:
     to_band = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), parse_crs(own.crs), always_xy=True)
-    u, v = to_band.transform(*(window.transform * (cols + 0.5, rows + 0.5)))
-    col, row = ~Affine(*own.crs_transform) * (np.asarray(u), np.asarray(v))
+    u, v = to_band.transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
+    col, row = ~Affine(*own.crs_transform) @ (np.asarray(u), np.asarray(v))
     assert own.shape
     height, width = own.shape
     return np.asarray((col >= 0) & (col < width) & (row >= 0) & (row < height))

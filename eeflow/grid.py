@@ -128,7 +128,7 @@ class Window:
 
     def of(self, grid: GeoBox) -> GeoBox:
         """The window's own grid."""
-        transform = grid.transform * Affine.translation(self.col, self.row)
+        transform = grid.transform @ Affine.translation(self.col, self.row)
         return GeoBox((self.height, self.width), transform, grid.crs)
 
     def quarters(self) -> list[Window]:

@@ -211,15 +211,15 @@ def _images(series: Series, request: Request) -> ee.ImageCollection:
 def _rectangle(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
     """As a polygon, the form in which the client sends all rectangles that have no CRS of their own."""
     height, width = window.shape
-    left, top = window.transform * (INSET, INSET)
-    right, bottom = window.transform * (width - INSET, height - INSET)
+    left, top = window.transform @ (INSET, INSET)
+    right, bottom = window.transform @ (width - INSET, height - INSET)
     return ee.Geometry.Polygon([[[left, top], [left, bottom], [right, bottom], [right, top]]], crs, False)
 
 
 def _points(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
     """A point at each pixel's centre, laid out by Earth Engine itself: the original method, its points moved home."""
     height, width = window.shape
-    x, y = window.transform * (0.5, 0.5)
+    x, y = window.transform @ (0.5, 0.5)
     xs = ee.List.sequence(x, None, window.transform.a, width)
     ys = ee.List.sequence(y, None, window.transform.e, height)
 
@@ -233,7 +233,7 @@ def _pixels(window: GeoBox, rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.in
     """Row and column in the window of each row's pixel."""
     heads = _first_of_pixel(rows)
     x, y = _from_lonlat(window.crs.to_wkt()).transform(rows.longitude[heads], rows.latitude[heads])
-    cols, lines = ~window.transform * (np.asarray(x), np.asarray(y))
+    cols, lines = ~window.transform @ (np.asarray(x), np.asarray(y))
     repeats = np.diff(np.append(heads, len(rows.longitude)))
     cols, lines = np.repeat(cols, repeats), np.repeat(lines, repeats)
     col, row = np.floor(cols), np.floor(lines)

@@ -1,0 +1,154 @@
+"""Both transports on one grid give the same arrays, bit for bit: over dtypes, masks, CRSs, seams and swath edges."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from affine import Affine
+from coded_service import CodedService
+from coded_world import make_collection
+from odc.geo.geobox import GeoBox
+
+from eeflow.aoi import AOI
+from eeflow.blocks import BlockStore
+from eeflow.config import parse_job
+from eeflow.errors import RequestTooLarge
+from eeflow.fetch import Control, fetch_batch
+from eeflow.grid import Window, parse_crs
+from eeflow.plan import make_plan
+from eeflow.scenes import find_scenes
+from eeflow.series import Request, make_series
+from eeflow.session import connect
+from eeflow.settings import Settings
+
+ALL_DTYPES = {
+    "u8": "uint8",
+    "u16": "uint16",
+    "i16": "int16",
+    "i32": "int32",
+    "f32": "float32",
+    "f64": "float64",
+}
+TIMES = ["2023-06-01T10:30:15Z", "2023-06-03T10:40:16Z", "2023-06-05T10:50:17Z"]
+
+
+def collection(mask):
+    return make_collection(
+        f"CODED/{mask.upper()}",
+        "EPSG:32631",
+        (10, 0, 499980, 0, -10, 5700000),
+        (600, 700),
+        ALL_DTYPES,
+        TIMES,
+        mask=mask,
+    )
+
+
+# Native pixels inside; a window over the raster's lower right corner; degrees; another projection.
+GRIDS = {
+    "native": GeoBox((90, 70), Affine(10, 0, 501_230, 0, -10, 5_699_120), "EPSG:32631"),
+    "edge": GeoBox((60, 80), Affine(10, 0, 506_580, 0, -10, 5_694_300), "EPSG:32631"),
+    "degrees": GeoBox((50, 40), Affine(2e-4, 0, 3.02, 0, -1e-4, 51.44), "EPSG:4326"),
+    "laea": GeoBox((40, 60), Affine(20, 0, 3_837_600, 0, -20, 3_169_300), "EPSG:3035"),
+}
+
+
+@pytest.fixture(scope="module", params=["per_band", "shared", "none", "all"])
+def connected(request):
+    asset = collection(request.param)
+    with CodedService([asset]) as service:
+        yield connect(Settings(ee_url=service.url, _env_file=None)), asset
+
+
+def fetched(session, series, requests, folder):
+    store = BlockStore(folder)
+    fetch_batch(session, series, requests, store, 4, Control())
+    return {
+        (request.window, scene_id): store.load(series.block_key(scene_id, request.bands, request.window))
+        for request in requests
+        for scene_id in request.scene_ids
+    }
+
+
+def series_on(session, asset, grid):
+    job = parse_job(
+        {
+            "name": "t",
+            "aoi": {"bbox": [499980, 5694000, 506980, 5700000], "crs": "EPSG:32631"},
+            "collection": asset.asset_id,
+            "dates": {"start": "2023-06-01", "end": "2023-07-01"},
+        }
+    )
+    area = AOI(grid.extent.geom, parse_crs(str(grid.crs)))
+    scenes = find_scenes(session, job, area)
+    return job, make_series(job, scenes, list(ALL_DTYPES), grid)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_same_blocks(connected, name, tmp_path):
+    session, asset = connected
+    grid = GRIDS[name]
+    _, series = series_on(session, asset, grid)
+    scenes = tuple(scene.scene_id for scene in series.scenes)
+    assert len(scenes) == 3
+    half = grid.height // 2
+    parts = [Window(0, 0, half, grid.width), Window(half, 0, grid.height - half, grid.width)]
+    by = {}
+    for transport in ("get_region", "compute_pixels"):
+        requests = [Request(scenes, tuple(ALL_DTYPES), window, transport) for window in parts]
+        by[transport] = fetched(session, series, requests, tmp_path / transport)
+    seen_valid = seen_masked = 0
+    for key, left in by["get_region"].items():
+        right = by["compute_pixels"][key]
+        for band, dtype in ALL_DTYPES.items():
+            assert left.values[band].dtype == right.values[band].dtype == np.dtype(dtype)
+            np.testing.assert_array_equal(left.valid[band], right.valid[band])
+            assert left.values[band].tobytes() == right.values[band].tobytes()
+            seen_valid += left.valid[band].sum()
+            seen_masked += (~left.valid[band]).sum()
+        np.testing.assert_array_equal(left.seen, right.seen)
+    mask = asset.asset_id.rpartition("/")[2]
+    assert (seen_valid > 0) == (mask != "ALL")
+    assert (seen_masked > 0) == (mask != "NONE" or name == "edge")
+
+
+def test_a_request_found_too_large_is_split_and_gives_the_same(connected, tmp_path, monkeypatch):
+    session, asset = connected
+    _, series = series_on(session, asset, GRIDS["native"])
+    scenes = tuple(scene.scene_id for scene in series.scenes)
+    request = Request(scenes, tuple(ALL_DTYPES), Window(0, 0, 90, 70), "compute_pixels")
+    whole = fetched(session, series, [request], tmp_path / "whole")
+    send, limit = session.compute_pixels, 1000
+
+    def limited(body):
+        size = body["grid"]["dimensions"]
+        if size["width"] * size["height"] > limit:
+            raise RequestTooLarge("Earth Engine answered 400: User memory limit exceeded.", 400)
+        return send(body)
+
+    monkeypatch.setattr(session, "compute_pixels", limited)
+    store = BlockStore(tmp_path / "split")
+    receipt = fetch_batch(session, series, [request], store, 1, Control())
+    assert receipt.splits == 1 + 4  # 90 x 70 into four of 45 x 35 = 1,575, each into four of at most 23 x 18 = 414
+    for (window, scene_id), block in whole.items():
+        part = store.load(series.block_key(scene_id, request.bands, window))
+        for band in ALL_DTYPES:
+            np.testing.assert_array_equal(block.values[band], part.values[band])
+            np.testing.assert_array_equal(block.valid[band], part.valid[band])
+
+
+def test_auto_takes_pixels_for_a_large_raster_and_says_what_both_cost(connected):
+    session, asset = connected
+    job, series = series_on(session, asset, GRIDS["native"])
+    large = dataclasses.replace(series, grid=GeoBox((4096, 4096), GRIDS["native"].transform, "EPSG:32631"))
+    plan = make_plan(job, large)
+    assert [draft.transport for draft in plan.drafts] == ["compute_pixels", "get_region"]
+    assert plan.drafts[0].seconds < plan.drafts[1].seconds
+    for draft in plan.drafts:
+        asked = sum(request.values for request in draft.requests)
+        assert asked == 4096 * 4096 * 6 * 3
+    # 6 bands of 20 bytes in all, 6 mask bytes, and the masks' own band with its mask byte: 28 bytes a pixel.
+    assert all(request.rows * 28 <= 48 * 2**20 for request in plan.drafts[0].requests)
+    assert all(request.values <= 1_048_576 for request in plan.drafts[1].requests)
+    assert math.prod(plan.chosen.windows[0].of(large.grid).shape) % 256 == 0
