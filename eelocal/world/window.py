@@ -8,6 +8,7 @@ a pixel's value does not depend on the window it was asked in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -47,9 +48,11 @@ class Nodes:
 
     def octaves(self, *parts: tuple[float, float], seed: int) -> NDArray[np.float64]:
         """Sum of noises given as (wavelength in km, weight)."""
+        lengths = np.array([length for length, _ in parts])
+        noises = sphere_noises(self.xyz, lengths, [seed + 101 * order for order in range(len(parts))])
         total = np.zeros(self.latitude.shape)
-        for order, (wavelength, weight) in enumerate(parts):
-            total += weight * self.noise(wavelength, seed + 101 * order)
+        for noise, (_, weight) in zip(noises, parts, strict=True):
+            total += weight * noise
         return total
 
 
@@ -95,8 +98,7 @@ class Window:
         """The nodes that a spline over this window needs, with a margin of further ones."""
         columns = _reach(self.xs, spacing, margin)
         rows = _reach(self.ys, spacing, margin)
-        lon, lat = utm.inverse((columns[None, :] + 0.5) * spacing, (rows[:, None] + 0.5) * spacing, self.zone)
-        return Nodes(spacing, int(columns[0]), int(rows[0]), lon, lat)
+        return _nodes(self.zone, spacing, int(columns[0]), len(columns), int(rows[0]), len(rows))
 
     def spread(self, nodes: Nodes, values: NDArray[Any]) -> F32:
         """Values of the nodes drawn out to the pixels, shape (height, width)."""
@@ -113,6 +115,14 @@ class Window:
     def noise(self, wavelength: float, seed: int) -> F32:
         """`lattice`, of a longer wavelength where the pixels are too coarse for the one asked."""
         return self.lattice(max(wavelength, 2 * self.resolution), seed)
+
+
+@lru_cache(maxsize=64)
+def _nodes(zone: int, spacing: float, column: int, columns: int, row: int, rows: int) -> Nodes:
+    east = (column + np.arange(columns) + 0.5) * spacing
+    north = (row + np.arange(rows) + 0.5) * spacing
+    lon, lat = utm.inverse(east[None, :], north[:, None], zone)
+    return Nodes(spacing, column, row, lon, lat)
 
 
 def _reach(coordinates: NDArray[np.float64], spacing: float, margin: int) -> NDArray[np.int64]:
@@ -159,17 +169,27 @@ def _rotation(seed: int) -> tuple[tuple[float, float, float], ...]:
 
 def sphere_noise(xyz: NDArray[np.float64], wavelength_km: float, seed: int) -> NDArray[np.float64]:
     """Trilinear value noise at points (..., 3) in kilometres, mean 0, standard deviation about 1."""
-    x, y, z = np.moveaxis(xyz / wavelength_km, -1, 0)
-    scaled = np.stack([a * x + b * y + c * z for a, b, c in _rotation(seed)], axis=-1)
-    whole = np.floor(scaled)
-    part = scaled - whole
-    fade = part * part * (3 - 2 * part)
+    return np.asarray(sphere_noises(xyz, np.array([wavelength_km]), [seed])[0])
+
+
+def sphere_noises(
+    xyz: NDArray[np.float64], wavelengths_km: NDArray[np.float64], seeds: Sequence[int]
+) -> NDArray[np.float64]:
+    """Several noises at the same points at once, the first axis: for few points numpy's calls are what costs."""
+    flat = xyz.reshape(-1, 3)
+    turns = np.array([_rotation(seed) for seed in seeds]) / wavelengths_km[:, None, None]
+    x, y, z = flat[:, 0], flat[:, 1], flat[:, 2]
+    place = turns[:, :, 0, None] * x + turns[:, :, 1, None] * y + turns[:, :, 2, None] * z  # (noise, axis, point)
+    whole = np.floor(place)
+    place -= whole
+    fade = place * place * (3 - 2 * place)
     cell = whole.astype(np.int64)
-    pair = np.array([0, 1]).reshape((2,) + (1,) * (xyz.ndim - 1))
-    key = fold(cell[..., 0] + pair, seed)  # axes grow in front: z, y, x steps of the eight corners
-    key = fold(np.broadcast_to(cell[..., 1] + pair[:, None], (2, *key.shape)), key)
-    key = fold(np.broadcast_to(cell[..., 2] + pair[:, None, None], (2, *key.shape)), key)
+    step = np.array([0, 1])
+    key: NDArray[np.uint32] = np.array([seed & 0xFFFFFFFF for seed in seeds], np.uint32)[:, None]
+    key = fold(cell[None, :, 0] + step[:, None, None], key)  # axes grow in front: the eight corners
+    key = fold(cell[None, None, :, 1] + step[:, None, None, None], key)
+    key = fold(cell[None, None, None, :, 2] + step[:, None, None, None, None], key)
     values = unit(key).astype(np.float64) - 0.5
     for axis in (2, 1, 0):
-        values = values[0] + fade[..., axis] * (values[1] - values[0])
-    return values * _SPHERE_GAIN
+        values = values[0] + fade[:, axis] * (values[1] - values[0])
+    return np.asarray((values * _SPHERE_GAIN).reshape(len(seeds), *xyz.shape[:-1]))
