@@ -107,9 +107,8 @@ class Granule:
     @cached_property
     def name(self) -> str:
         """MGRS name without the leading T, such as `31UES`."""
-        _, lat = utm.inverse((self.column + 0.5) * SQUARE, (self.row + 0.5) * SQUARE, self.zone)
         letter = _COLUMNS[self.zone % 3][self.column - 1]
-        return f"{self.zone:02d}{latitude_band(float(lat))}{letter}{_row_letter(self.zone, self.row)}"
+        return f"{self.zone:02d}{_band_of_row(self.row)}{letter}{_row_letter(self.zone, self.row)}"
 
     @cached_property
     def outline(self) -> Polygon:
@@ -142,17 +141,28 @@ def wrapped(geometry: BaseGeometry) -> BaseGeometry:
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
-@lru_cache(maxsize=60 * 200)
 def columns_of(zone: int, row: int) -> tuple[int, ...]:
     """Columns whose 100 km squares have a part inside the zone, in a row of squares."""
-    _, lat = utm.inverse(utm.FALSE_EASTING, (row + 0.5) * SQUARE, zone)
-    band = latitude_band(float(lat))
+    band = _band_of_row(row)
     limits = zone_limits(zone, band) if band else None
     if limits is None:
         return ()
-    _, widest = utm.inverse(utm.FALSE_EASTING, (row if row >= 0 else row + 1) * SQUARE, zone)
-    (west, east), _ = utm.forward(np.array(limits), np.full(2, float(widest)), zone)
-    first, last = int(west // SQUARE), int(-(-east // SQUARE)) - 1
+    middle = utm.central_meridian(zone)
+    return _columns_between(limits[0] - middle, limits[1] - middle, row)
+
+
+@lru_cache(maxsize=512)
+def _band_of_row(row: int) -> str | None:
+    _, lat = utm.inverse(utm.FALSE_EASTING, (row + 0.5) * SQUARE, 31)
+    return latitude_band(float(lat))
+
+
+@lru_cache(maxsize=4096)
+def _columns_between(west: float, east: float, row: int) -> tuple[int, ...]:
+    """Columns between two longitudes counted from the central meridian, where the row is widest."""
+    _, widest = utm.inverse(utm.FALSE_EASTING, (row if row >= 0 else row + 1) * SQUARE, 31)
+    x, _ = utm.forward(np.array([west, east]) + utm.central_meridian(31), np.full(2, float(widest)), 31)
+    first, last = int(x[0] // SQUARE), int(-(-x[1] // SQUARE)) - 1
     return tuple(range(max(first, 1), min(last, 8) + 1))
 
 

@@ -53,13 +53,30 @@ def parse_stamp(text: str) -> int | None:
 
 @dataclass(frozen=True)
 class View:
-    """A granule as one relative orbit sees it."""
+    """A granule as one relative orbit sees it; what the swath leaves of it is worked out when first asked."""
 
     granule: Granule
     relative_orbit: int
     after_node_ms: float  # when the middle of the granule is seen, after the descending node
-    share: float  # of the granule inside the swath
-    outline: Polygon  # what is inside the swath, in longitude and latitude, continuous around the zone
+
+    @cached_property
+    def _cut(self) -> tuple[float, Polygon]:
+        return _cut_by_swath(self.granule, self.relative_orbit)
+
+    @property
+    def share(self) -> float:
+        """Share of the granule inside the swath, 0..1."""
+        return self._cut[0]
+
+    @property
+    def exists(self) -> bool:
+        """Whether enough of the granule is seen to make a scene."""
+        return self.share >= _MIN_SHARE
+
+    @property
+    def outline(self) -> Polygon:
+        """What is inside the swath, in longitude and latitude, continuous around the zone."""
+        return self._cut[1]
 
     @cached_property
     def footprint(self) -> BaseGeometry:
@@ -142,31 +159,31 @@ def views_of(granule: Granule) -> tuple[View, ...]:
     across, after = cross_track(*granule.centre, _ALL_ORBITS)
     near = np.flatnonzero((np.abs(across) < SWATH_HALF + 0.8) & (np.abs(after) < _DAYLIGHT_MS))
     views = (view_of(granule, int(_ALL_ORBITS[i])) for i in near)
-    return tuple(view for view in views if view is not None)
+    return tuple(view for view in views if view.exists)
 
 
 @lru_cache(maxsize=16384)
-def view_of(granule: Granule, orbit: int) -> View | None:
-    """How one relative orbit sees a granule; None if not, or too little of it."""
-    after_node_ms = float(cross_track(*granule.centre, orbit)[1])
+def view_of(granule: Granule, orbit: int) -> View:
+    """How one relative orbit sees a granule."""
+    return View(granule, orbit, float(cross_track(*granule.centre, orbit)[1]))
+
+
+def _cut_by_swath(granule: Granule, orbit: int) -> tuple[float, Polygon]:
+    """Share of a granule inside the swath, and the outline of that part."""
     x = granule.left + np.linspace(0, GRANULE_SIZE, _SAMPLES)
     y = granule.top - np.linspace(0, GRANULE_SIZE, _SAMPLES)
     lon, lat = utm.inverse(x[None, :], y[:, None], granule.zone)
     across, _ = cross_track(lon, lat, orbit)
-    inside = np.abs(across) <= SWATH_HALF
-    if inside.all():
-        return View(granule, orbit, after_node_ms, 1.0, granule.outline)
-    if inside.mean() < _MIN_SHARE:
-        return None
+    if (np.abs(across) <= SWATH_HALF).all():
+        return 1.0, granule.outline
     ring = _swath_ring(x, y, across)
     if len(ring) < 4:
-        return None
+        return 0.0, Polygon()
     ring_lon, ring_lat = utm.inverse(ring[:, 0], ring[:, 1], granule.zone)
     outline = Polygon(np.column_stack([ring_lon, ring_lat])).buffer(0)
-    share = Polygon(ring).buffer(0).area / GRANULE_SIZE**2
-    if not isinstance(outline, Polygon) or share < _MIN_SHARE:
-        return None
-    return View(granule, orbit, after_node_ms, float(share), outline)
+    if not isinstance(outline, Polygon) or outline.is_empty:
+        return 0.0, Polygon()
+    return float(Polygon(ring).buffer(0).area / GRANULE_SIZE**2), outline
 
 
 def _swath_ring(x: NDArray[np.float64], y: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -194,7 +211,7 @@ def search_scenes(start_ms: float, end_ms: float, region: BaseGeometry | None) -
     for turned in turns:
         shapely.prepare(turned)
     for scene in candidates:
-        if start_ms <= scene.time_ms < end_ms and scene.published:
+        if start_ms <= scene.time_ms < end_ms and scene.published and scene.view.exists:
             outline = scene.view.outline
             if region is None or any(turned.intersects(outline) for turned in turns):
                 yield scene
@@ -236,8 +253,7 @@ def _walk_passes(start_ms: float, end_ms: float, region: BaseGeometry | None) ->
             across, after = cross_track(longitude[chosen], latitude[chosen], orbit)
             seen = chosen[(np.abs(across) < SWATH_HALF + 0.8) & (np.abs(after) < _DAYLIGHT_MS)]
             for view in (view_of(granules[i], orbit) for i in seen):
-                if view is not None:
-                    batch.extend(_begun_in(view, hour * _HOUR_MS, (hour + 1) * _HOUR_MS))
+                batch.extend(_begun_in(view, hour * _HOUR_MS, (hour + 1) * _HOUR_MS))
         yield from sorted(batch, key=lambda scene: scene.index)
 
 
