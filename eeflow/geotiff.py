@@ -20,7 +20,7 @@ from eeflow.grid import grid_hash
 from eeflow.ledger import Entry
 from eeflow.output import whole_file
 from eeflow.plan import TILE, Plan, Product
-from eeflow.raster import Summary, summarise, tiles
+from eeflow.raster import Summary, nodata_ends, summarise, tiles
 
 _GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256}
 
@@ -41,7 +41,7 @@ class _Layout:
         dtype, nodata = summary.dtype, summary.nodata
         if nodata is None and not summary.shared_mask:
             dtype = np.promote_types(dtype, np.dtype(f"i{dtype.itemsize * 2}"))
-            nodata = int(np.iinfo(dtype).min)
+            nodata = nodata_ends(dtype)[0]
         return cls(str(dtype), nodata, summary.shared_mask)
 
 

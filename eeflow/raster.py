@@ -15,6 +15,9 @@ from eeflow.errors import IncompleteProduct
 from eeflow.grid import Window
 from eeflow.plan import Plan, Product
 
+# rasterio passes nodata as a double: -2**63 of an int64 raster was stored as -9, and a valid -9 read as masked.
+_WIDEST = 2**53
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -111,6 +114,13 @@ def summarise(plan: Plan, product: Product, store: BlockStore) -> Summary:
     return Summary(dtype, free.find(), shared, *(int(count) for count in counts))
 
 
+def nodata_ends(dtype: np.dtype[Any]) -> list[int]:
+    """Ends of a whole-number dtype's range as nodata values, the one further from 0 first."""
+    info = np.iinfo(dtype)
+    low, high = max(info.min, -_WIDEST), min(info.max, _WIDEST)
+    return [high, low] if info.min == 0 else [low, high]
+
+
 class _FreeValue:
     """Finds a value of a dtype that none of the values seen has: the far end of its range if that is free."""
 
@@ -133,13 +143,12 @@ class _FreeValue:
     def find(self) -> float | int | None:
         if self.dtype.kind == "f":
             return float("nan")
-        info = np.iinfo(self.dtype)
-        ends = [info.max, info.min] if info.min == 0 else [info.min, info.max]
+        info, ends = np.iinfo(self.dtype), nodata_ends(self.dtype)
         if self._low is None or self._high is None:
-            return int(ends[0])
+            return ends[0]
         for end in ends:
             if not self._low <= end <= self._high:
-                return int(end)
+                return end
         if self._used is not None and not self._used.all():
             free = np.flatnonzero(~self._used) + int(info.min)
             return int(free[-1] if info.min == 0 else free[0])

@@ -9,7 +9,7 @@ from affine import Affine
 from hypothesis import HealthCheck, settings
 from odc.geo.geobox import GeoBox
 
-from eeflow import plan
+from eeflow import series
 from eeflow.config import parse_job
 from eeflow.scenes import Band, Scene
 
@@ -70,6 +70,6 @@ def make_series(make_job):
             )
             for number in range(scenes)
         ]
-        return plan.make_series(job or make_job(), made, list(bands), grid)
+        return series.make_series(job or make_job(), made, list(bands), grid)
 
     return make

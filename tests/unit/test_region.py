@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from eeflow.errors import BadAnswer
 from eeflow.grid import Window
-from eeflow.plan import Request
 from eeflow.region import decode, place, region_expression
+from eeflow.series import Request
 
 HEADER = ["id", "longitude", "latitude", "time"]
 WHOLE = Window(0, 0, 4, 5)
