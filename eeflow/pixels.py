@@ -48,6 +48,10 @@ class ComputePixels:
         """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
         return COMFORTABLE_BYTES // bytes_per_pixel(dtypes)
 
+    def most_scenes(self, dtypes: Sequence[str]) -> int:
+        """Scenes that one request may hold, however few their pixels: each brings its bands into the one image."""
+        return max(1, MAX_BANDS // _bands_per_scene(dtypes))
+
     def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
         """Size of the answer for so many pixels, before compression."""
         return pixels * (bytes_per_pixel(dtypes) - _bands_per_scene(dtypes))

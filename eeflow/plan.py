@@ -193,13 +193,18 @@ class _Layout:
     shape: tuple[int, int]
 
     @cached_property
+    def most_scenes(self) -> int:
+        """Scenes in one request, however few their pixels."""
+        return min(self.transport.most_scenes(self.series.dtypes(group)) for group in self.groups)
+
+    @cached_property
     def windows(self) -> tuple[Window, ...]:
         """The windows that cover the grid."""
         return tuple(windows(self.series.grid, *self.shape))
 
     def together(self, scenes: int, pace: Pace) -> int:
         """Scenes in one request: as many as it may hold, or fewer where that fills one, two or four waves better."""
-        most = max(1, self.budget // (self.shape[0] * self.shape[1]))
+        most = max(1, min(self.budget // (self.shape[0] * self.shape[1]), self.most_scenes))
         slots = [waves * pace.concurrent for waves in (1, 2, 4)]
         fewer = [math.ceil(scenes * len(self.groups) * len(self.windows) / count) for count in slots]
         return min({most, *(min(most, max(1, count)) for count in fewer)}, key=lambda n: self._seconds(scenes, n, pace))

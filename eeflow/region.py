@@ -63,6 +63,10 @@ class GetRegion:
         """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
         return min(MAX_ROWS, MAX_VALUES // len(dtypes))
 
+    def most_scenes(self, dtypes: Sequence[str]) -> int:
+        """Scenes that one request may hold, however few their pixels."""
+        return self.budget(dtypes)
+
     def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
         """Estimated size of the answer for so many pixels, before compression."""
         return pixels * (_BYTES_PER_ROW + _BYTES_PER_VALUE * len(dtypes))

@@ -23,6 +23,9 @@ class Transport(Protocol):
     def budget(self, dtypes: Sequence[str]) -> int:
         """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
 
+    def most_scenes(self, dtypes: Sequence[str]) -> int:
+        """Scenes that one request for bands of these dtypes may hold, however few their pixels."""
+
     def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
         """Size of the answer for so many pixels, before compression."""
 
