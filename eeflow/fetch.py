@@ -47,6 +47,10 @@ class Control:
     on_done: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def __reduce__(self) -> tuple[type[Control], tuple[()]]:
+        """In another process neither the callback nor the event means anything: a new control goes there."""
+        return Control, ()
+
 
 def fetch_batch(
     session: Session, series: Series, requests: Sequence[Request], store: BlockStore, workers: int, control: Control

@@ -12,7 +12,6 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote, unmapped
 
 from eeflow.aoi import AOI
@@ -30,15 +29,13 @@ from eeflow.transport import Pace
 from flows.local import earth_engine
 from flows.progress import Stage
 from flows.report import ProductReport, RunReport
+from flows.runner import task_runner
 from tasks.aoi import load_aoi_task
 from tasks.geotiff import Writing, write_task
 from tasks.grid import build_grid_task
 from tasks.region import Fetching, fetch_task, make_batches
 from tasks.scenes import find_scenes_task
 from tasks.session import connect_task
-
-# More threads than batches run at once, since a task that waits for its retry keeps its thread.
-TASK_THREADS = 8
 
 
 @dataclass
@@ -52,7 +49,7 @@ class _Tally:
     errors: list[Exception] = field(default_factory=list)
 
 
-@flow(name="download", flow_run_name="{job.name}", task_runner=ThreadPoolTaskRunner(max_workers=TASK_THREADS))
+@flow(name="download", flow_run_name="{job.name}", task_runner=task_runner())
 def download(job: Job, fresh: bool = False) -> State[RunReport]:
     """Downloads what a job asks for: one GeoTIFF a scene, each complete or not there at all.
 

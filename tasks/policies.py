@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from prefect import Task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from eeflow.errors import TransientError
 from eeflow.settings import load_settings
 
-LIMIT_NAME = "earth-engine"
 RETRIES = 6
 # Batches that together fill the process's gate.
 BATCHES_AT_ONCE = 4
@@ -59,17 +58,23 @@ def leased_slots(count: int) -> Iterator[int]:
     if not PREFECT_API_URL.value():
         yield count
         return
-    held = min(count, _limit())
-    with concurrency(LIMIT_NAME, occupy=held, lease_duration=_LEASE_SECONDS, strict=True):
+    name = limit_name()
+    held = max(1, min(count, _limit(name)))
+    with concurrency(name, occupy=held, lease_duration=_LEASE_SECONDS, strict=True):
         yield held
 
 
-def _limit() -> int:
+def limit_name() -> str:
+    """The server's limit for the environment's project, since Earth Engine's quota is the project's."""
+    return f"earth-engine-{load_settings().project or 'default'}"
+
+
+def _limit(name: str) -> int:
     """The server's limit, made from the environment when it is not there yet."""
     with get_client(sync_client=True) as client:
         try:
-            return int(client.read_global_concurrency_limit_by_name(LIMIT_NAME).limit)
+            return int(client.read_global_concurrency_limit_by_name(name).limit)
         except ObjectNotFound:
-            limit = load_settings().max_concurrent
-            client.upsert_global_concurrency_limit_by_name(LIMIT_NAME, limit)
-            return limit
+            with suppress(ObjectAlreadyExists):  # another process was quicker
+                client.upsert_global_concurrency_limit_by_name(name, load_settings().max_concurrent)
+            return int(client.read_global_concurrency_limit_by_name(name).limit)
