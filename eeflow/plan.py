@@ -54,6 +54,8 @@ class Draft:
         requests: what has to be asked for.
         answer_bytes: estimated size of all answers, before compression.
         seconds: estimated time.
+        seconds_in_all: of all scenes of the series, wanted still or not; it decides between transports, so that a run
+            that goes on after another chooses as that one did and finds its blocks.
     """
 
     transport: TransportName
@@ -62,6 +64,7 @@ class Draft:
     requests: tuple[Request, ...]
     answer_bytes: int
     seconds: float
+    seconds_in_all: float
 
     @property
     def values(self) -> int:
@@ -146,7 +149,7 @@ def make_plan(
     products = name_products(job.name, series, outline)
     wanted = [product.scene_id for product in products if not is_done(product)]
     drafts = [_draft(TRANSPORTS[name], job.fan_out, series, wanted, pace) for name in _transports(job, series)]
-    return Plan(series, products, tuple(sorted(drafts, key=lambda draft: draft.seconds)), outline)
+    return Plan(series, products, tuple(sorted(drafts, key=lambda draft: draft.seconds_in_all)), outline)
 
 
 def _transports(job: Job, series: Series) -> list[TransportName]:
@@ -174,7 +177,8 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
         for start in range(0, len(wanted), together)
     )
     weight = sum(transport.answer_bytes(series.dtypes(request.bands), request.rows) for request in requests)
-    return Draft(transport.name, groups, best.windows, requests, weight, best.seconds(len(wanted), pace))
+    seconds, in_all = (best.seconds(scenes, pace) for scenes in (len(wanted), len(series.scenes)))
+    return Draft(transport.name, groups, best.windows, requests, weight, seconds, in_all)
 
 
 @dataclass(frozen=True)
