@@ -28,7 +28,7 @@ def _rain(nodes: Nodes, time_ms: float) -> Field:
     """Millimetres of the day: dry on most days, in fronts that move with the noise of the day."""
     key = scalar_hash("rain", int(time_ms // DAY_MS))
     front = nodes.octaves((1500, 0.8), (420, 0.5), (120, 0.35), (40, 0.2), seed=key)
-    moist = moisture_of(nodes.latitude, nodes.octaves((2200, 0.8), (500, 0.6), seed=51))
+    moist = moisture_of(nodes)
     swing = np.cos(2 * np.pi * (year_phase(time_ms) - 0.55)) * np.clip(nodes.latitude / 12, -1, 1)
     monsoon = 0.6 * swing * (np.abs(nodes.latitude) < 28)
     wet = front + 2.2 * (moist - 0.75) + monsoon
@@ -43,7 +43,7 @@ def _warmth(nodes: Nodes, time_ms: float) -> Field:
 
 
 def _dew_point(nodes: Nodes, time_ms: float) -> Field:
-    moist = moisture_of(nodes.latitude, nodes.octaves((2200, 0.8), (500, 0.6), seed=51))
+    moist = moisture_of(nodes)
     return np.asarray(_warmth(nodes, time_ms) - 18 * (1 - moist) - 1)
 
 
@@ -65,7 +65,7 @@ def _wind(part: str) -> Callable[[Nodes, float], Field]:
 
 
 def _soil_water(nodes: Nodes, time_ms: float) -> Field:
-    moist = moisture_of(nodes.latitude, nodes.octaves((2200, 0.8), (500, 0.6), seed=51))
+    moist = moisture_of(nodes)
     winter = np.cos(2 * np.pi * (year_phase(time_ms) - 0.1)) * np.clip(nodes.latitude / 45, -1, 1)
     return np.asarray(np.clip(0.08 + 0.36 * moist + 0.05 * winter, 0.02, 0.6))
 

@@ -16,6 +16,9 @@ from eelocal.world.window import F32, Nodes, Window
 
 Field = NDArray[np.float64]
 NODE_SPACING = 320.0  # metres
+# Seeds picked among thousands so that the world is a little like ours where people look first: the seas keep away from
+# large cities, the Himalaya, the Andes and northern Norway are high, the Sahara and Arabia dry, Flanders is open land.
+_SEA, _MOUNTAINS, _MOISTURE, _WOOD = 3604, 27303, 5356, 556
 SEA_LEVEL = 2.15  # of the continental noise: about 3 % of the Earth is sea
 _FINE_RELIEF = ((2000.0, 0.085), (1000.0, 0.042), (500.0, 0.021), (240.0, 0.010), (110.0, 0.0045))
 
@@ -47,11 +50,12 @@ def smooth(low: float, high: float, value: Any) -> Any:
     return t * t * (3 - 2 * t)
 
 
-def moisture_of(latitude: Field, noise: Field) -> Field:
-    """Wet tropics, dry belts at 24 degrees, temperate beyond."""
-    distance = np.abs(latitude)
+def moisture_of(nodes: Nodes) -> Field:
+    """Wet tropics, dry belts at 24 degrees, temperate beyond; and regions within."""
+    distance = np.abs(nodes.latitude)
     belt = 0.25 * np.exp(-(((distance - 24) / 9) ** 2))
-    return np.asarray(np.clip(0.63 - belt + 0.24 * np.exp(-((distance / 10) ** 2)) + 0.12 * noise, 0, 1))
+    region = 0.12 * nodes.octaves((2200, 0.8), (500, 0.6), seed=_MOISTURE)
+    return np.asarray(np.clip(0.63 - belt + 0.24 * np.exp(-((distance / 10) ** 2)) + region, 0, 1))
 
 
 def country(window: Window) -> Country:
@@ -68,7 +72,7 @@ def country(window: Window) -> Country:
     valley = np.clip(np.abs(river) / (river_slope + 1e-9) / 3500, 0.12, 1)
     fields = {
         "sea": sea,
-        "moisture": moisture_of(wide.latitude, wide.octaves((2200, 0.8), (500, 0.6), seed=51)),
+        "moisture": moisture_of(wide),
         "relief": relief * np.clip(-sea * 4, 0.05, 1),
         "height": _height(wide, relief, ruggedness, valley) * np.clip(-sea * 3, 0, 1),
         "river": river,
@@ -79,7 +83,7 @@ def country(window: Window) -> Country:
         "road": road,
         "road_slope": np.maximum(_slope(road, wide.spacing), 6e-5),
         "soil": wide.octaves((70, 0.6), (17, 0.55), (4.5, 0.45), (1.7, 0.3), seed=65),
-        "wood": wide.octaves((300, 0.5), (26, 0.5), (8, 0.6), (2.6, 0.5), (1.1, 0.3), seed=71),
+        "wood": wide.octaves((300, 0.5), (26, 0.5), (8, 0.6), (2.6, 0.5), (1.1, 0.3), seed=_WOOD),
         "town": wide.octaves((60, 0.3), (14, 0.6), (4.6, 0.66), (1.8, 0.35), seed=81),
     }
     inner = slice(margin, -margin)
@@ -96,7 +100,7 @@ def country(window: Window) -> Country:
 def sea_depth(nodes: Nodes) -> Field:
     """Above 0 in the sea, growing with depth; no unit."""
     parts = ((3000, 0.75), (900, 0.55), (260, 0.35), (70, 0.18), (18, 0.06), (5, 0.02))
-    return np.asarray(nodes.octaves(*parts, seed=41) - SEA_LEVEL)
+    return np.asarray(nodes.octaves(*parts, seed=_SEA) - SEA_LEVEL)
 
 
 def land_height(nodes: Nodes) -> Field:
@@ -106,11 +110,11 @@ def land_height(nodes: Nodes) -> Field:
 
 
 def _ruggedness(nodes: Nodes) -> Field:
-    return nodes.octaves((1100, 0.85), (330, 0.5), (90, 0.3), seed=31)
+    return nodes.octaves((1100, 0.85), (330, 0.5), (90, 0.3), seed=_MOUNTAINS)
 
 
 def _relief(ruggedness: Field) -> Field:
-    return np.asarray(22 + 42 * np.exp(0.7 * np.minimum(ruggedness, 1.5)) + 1700 * smooth(1.0, 2.5, ruggedness))
+    return np.asarray(22 + 42 * np.exp(0.7 * np.minimum(ruggedness, 1.5)) + 2300 * smooth(0.85, 2.3, ruggedness))
 
 
 def _slope(values: Field, spacing: float) -> Field:

@@ -56,7 +56,7 @@ def cloud_field(nodes: Nodes, overpass: Overpass) -> Field:
     key = overpass.key
     synoptic = nodes.octaves((2400, 0.8), (800, 0.55), (280, 0.4), seed=key)
     local = nodes.octaves((70, 0.5), (26, 0.5), (10, 0.45), (4, 0.36), (1.6, 0.25), seed=key + 7)
-    moist = moisture_of(nodes.latitude, nodes.octaves((2200, 0.8), (500, 0.6), seed=51))
+    moist = moisture_of(nodes)
     winter = math.cos(2 * math.pi * (overpass.year - 0.04)) * np.clip(nodes.latitude / 45, -1, 1)
     season = np.where(np.abs(nodes.latitude) < 25, -0.5, 0.35) * winter
     return np.asarray(1.2 * synoptic + 0.8 * local + 0.9 * (moist - 0.55) + season - 0.55)
