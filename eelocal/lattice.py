@@ -13,6 +13,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from eelocal.errors import EarthEngineError
+from eelocal.evaluation import current
 from eelocal.grid import Grid, to_pixels
 from eelocal.values.geometry import Geometry, point_coordinates
 from eelocal.values.projection import Projection
@@ -20,6 +21,7 @@ from eelocal.values.projection import Projection
 Ints = NDArray[np.int64]
 _CHUNK = 2**20  # centres tested at once
 _MAX_TESTED = 2**25  # beyond this the count is taken from the area: such a request is refused anyway
+_BATCH = 256  # pixels at an edge that are cut at once
 _BLOCK = 64  # side of the blocks scattered pixels are read in
 _SPARSE = 4  # a rectangle with more than this many times the pixels wanted is read in blocks
 _POINT_KINDS, _LINE_KINDS, _AREA_KINDS = (0,), (1, 2), (3,)  # shapely's type ids after taking multi-parts apart
@@ -115,8 +117,9 @@ def covered_cells(geometry: Geometry, projection: Projection) -> tuple[Cells, ND
     if chosen.estimate is not None or not len(areas):
         return chosen, np.ones(chosen.cols.size)
     cols, rows = _by_touch(shapely.boundary(areas))
-    edges = shapely.box(cols, rows, cols + 1, rows + 1)
-    part = shapely.area(shapely.intersection(edges, shapely.union_all(areas)))
+    order = np.argsort(rows, kind="stable")
+    cols, rows = cols[order], rows[order]
+    part = _parts_inside(cols, rows, shapely.union_all(areas))
     pairs = np.concatenate([np.column_stack([rows, cols]), np.column_stack([chosen.rows, chosen.cols])])
     weights = np.concatenate([part, np.ones(chosen.cols.size)])
     pairs, first = np.unique(pairs, axis=0, return_index=True)  # an edge pixel's part stands before its 1
@@ -124,11 +127,24 @@ def covered_cells(geometry: Geometry, projection: Projection) -> tuple[Cells, ND
     return Cells(pairs[kept, 1], pairs[kept, 0]), weights[first][kept]
 
 
+def _parts_inside(cols: Ints, rows: Ints, area: BaseGeometry) -> NDArray[np.float64]:
+    """The part of each pixel that is inside an area; pixels by row, so that each batch meets little of the area."""
+    parts = []
+    for start in range(0, cols.size, _BATCH):
+        current().check_time()
+        c, r = cols[start : start + _BATCH], rows[start : start + _BATCH]
+        near = shapely.clip_by_rect(area, int(c.min()), int(r.min()), int(c.max()) + 1, int(r.max()) + 1)
+        parts.append(shapely.area(shapely.intersection(shapely.box(c, r, c + 1, r + 1), near)))
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
 def blocks(cells: Cells, projection: Projection) -> Iterator[Block]:
     """Rectangles which together hold all cells, without much that nobody wants."""
     everything = np.arange(cells.cols.size)
     if _dense(cells.cols, cells.rows) or cells.cols.size * _SPARSE > _box_size(cells.cols, cells.rows):
-        yield _block(cells, everything, projection)
+        # Cells in raster order are cut into strips, so that no more than a few are in memory at once.
+        pieces = np.array_split(everything, max(1, -(-everything.size // _CHUNK)))
+        yield from (_block(cells, piece, projection) for piece in pieces if piece.size)
         return
     key = (cells.rows // _BLOCK) * 2**32 + cells.cols // _BLOCK
     order = np.argsort(key, kind="stable")

@@ -56,6 +56,9 @@ class Algorithm:
             return self.function(**arguments)
         except EarthEngineError as exc:
             raise exc.at(name) from exc
+        except (ArithmeticError, ValueError, TypeError) as exc:
+            # Values of the right type can still be impossible: infinite coordinates, lists of lists as keys.
+            raise EarthEngineError(f"Invalid value: {exc}.").at(name) from exc
 
     def _argument(self, argument: Argument, thunk: Thunk | None) -> Any:
         if self.lazy:

@@ -166,10 +166,15 @@ def pixels_answer(image: Any, body: Mapping[str, Any], region: Geometry | None) 
     grid = body.get("grid")
     if grid is not None and not isinstance(grid, dict):
         raise EarthEngineError("The grid must be an object.")
+    file_format = body.get("fileFormat") or "AUTO_JPEG_PNG"
+    if not isinstance(file_format, str):
+        raise EarthEngineError("The fileFormat must be a string.")
     options = body.get("visualizationOptions")
+    if options is not None and not isinstance(options, dict):
+        raise EarthEngineError("The visualizationOptions must be an object.")
     shown = visualized(image, bands, options) if options else image
     wanted = raster(shown, grid, [] if options else bands, region)
-    made = write(wanted, body.get("fileFormat") or "AUTO_JPEG_PNG", str(body.get("filenamePrefix") or "download"))
+    made = write(wanted, file_format, str(body.get("filenamePrefix") or "download"))
     return Answer(made.body, made.type, pixels=wanted.grid.width * wanted.grid.height * len(wanted.bands))
 
 
