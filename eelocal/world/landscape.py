@@ -168,7 +168,9 @@ def _plant_woods(
     density += squared.take(climate) * (chance - np.float32(0.5))
     density += np.float32(0.12) * hollow
     grown = density > 0
-    pick = climate.astype(np.uint32) * np.uint32(_SLOTS) + (lots.block >> np.uint32(26))
+    by_noise = np.clip(hollow * np.float32(14) + np.float32(32), 0, 63).astype(np.uint32)
+    kind = np.where(_NATURAL.take(climate), by_noise, lots.block >> np.uint32(26))
+    pick = climate.astype(np.uint32) * np.uint32(_SLOTS) + kind
     np.copyto(material, _WOOD_TABLE.ravel().take(pick), where=grown)
 
 
@@ -226,7 +228,7 @@ def _build_towns(
 def _let_water_flow(window: Window, land: Country, material: NDArray[np.uint8]) -> None:
     nodes = land.nodes
     size = np.exp(0.8 * nodes.noise(150, 95))
-    wide = 27 * size * smooth(0.1, 0.4, land.moisture + 0.25)
+    wide = 27 * size * smooth(0.1, 0.3, land.moisture) + 1e-3
     bank = window.spread(nodes, land.river / land.river_slope / wide)
     np.abs(bank, out=bank)
     brook_width = 7 * smooth(0.3, 0.5, land.moisture) + 1e-3
@@ -239,7 +241,9 @@ def _let_water_flow(window: Window, land: Country, material: NDArray[np.uint8]) 
     meadows = (bank < 1.9) & (WORLDCOVER.take(material) == 40)
     material[meadows] = M.MEADOW
     material[bank < 1] = M.RIVER
-    lake = window.spread(nodes, land.lake - 1.2 * smooth(120, 600, land.relief))
+    lake = window.spread(
+        nodes, land.lake - 1.2 * smooth(120, 600, land.relief) - 1.5 * (1 - smooth(0.12, 0.25, land.moisture))
+    )
     material[lake > 2.18] = M.RIVER
     sea = window.spread(nodes, land.sea)
     if sea.max() > -0.02:

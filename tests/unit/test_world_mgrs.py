@@ -47,7 +47,7 @@ def test_no_granule_of_impossible_names(name):
 
 
 def test_every_name_leads_back_to_its_granule():
-    for granule in list(mgrs.all_granules())[::997]:
+    for granule in list(mgrs.all_granules())[::2003]:
         assert mgrs.granule_named(granule.name) == granule
 
 

@@ -84,7 +84,7 @@ def test_landsat_values_are_scaled_as_documented():
 
 
 def test_landsat_cloud_cover_is_that_of_qa_pixel():
-    for image in search(LC08, "2020-04-01", "2020-08-01")[:8]:
+    for image in search(LC08, "2020-04-01", "2020-08-01")[:4]:
         quality, valid = image.read("QA_PIXEL", 5, 0, 0, 240, 240)
         cloudy = 100 * ((quality[valid] >> 3) & 1).mean()
         assert abs(cloudy - image.properties["CLOUD_COVER"]) < 12
@@ -141,8 +141,8 @@ def test_cloud_score_shares_indices_and_agrees_with_the_clouds():
 
 
 def test_a_few_scenes_have_no_score():
-    scenes = search("COPERNICUS/S2_HARMONIZED", "2018-01-01", "2021-01-01")
-    scored = search(CSP, "2018-01-01", "2021-01-01")
+    scenes = search("COPERNICUS/S2_HARMONIZED", "2018-01-01", "2020-01-01")
+    scored = search(CSP, "2018-01-01", "2020-01-01")
     assert 0 < len(scenes) - len(scored) < 0.06 * len(scenes)
 
 

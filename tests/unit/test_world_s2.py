@@ -191,7 +191,7 @@ def test_cloud_percentage_is_that_of_the_scene_classes():
 
 
 def test_about_a_third_of_the_scenes_is_clear_and_some_are_overcast():
-    cover = np.array([image.properties["CLOUDY_PIXEL_PERCENTAGE"] for image in search("2018-01-01", "2021-01-01")])
+    cover = np.array([image.properties["CLOUDY_PIXEL_PERCENTAGE"] for image in search("2018-01-01", "2020-01-01")])
     assert 0.25 < np.mean(cover < 20) < 0.55
     assert 0.1 < np.mean(cover > 80) < 0.5
 
@@ -212,7 +212,7 @@ def test_clouds_are_bright_and_shadows_dark():
 
 def test_a_field_has_a_season():
     ndvi = {}
-    for image in search("2019-01-01", "2021-01-01"):
+    for image in search("2019-05-01", "2019-10-01"):
         col, row = column_row(image, 4.06, 50.745)
         classes, _ = image.read("SCL", 0, col // 2, row // 2, 32, 32)
         if np.isin(classes, (3, 7, 8, 9, 10)).any():
