@@ -49,7 +49,7 @@ def service():
             self.server.asked.append((self.path, dict(self.headers), json.loads(body)))
             status, headers, content = self.server.answers.pop(0)
             self.send_response(status)
-            for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            for name, value in ({"Content-Length": str(len(content)), "Connection": "close"} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
