@@ -67,7 +67,7 @@ class AOI:
 
     def content_hash(self) -> str:
         """Hash of the CRS and every vertex."""
-        return digest([self.crs.to_wkt(), shapely.normalize(self.geometry).wkb_hex])[:16]
+        return digest([self.crs.to_authority() or self.crs.to_wkt(), shapely.normalize(self.geometry).wkb_hex])[:16]
 
 
 def load_aoi(options: AreaOfInterest) -> AOI:

@@ -111,8 +111,7 @@ def _write_tiles(path: Path, job: Job, plan: Plan, product: Product, store: Bloc
         for tile in tiles(plan, product, store):
             window = RasterWindow(tile.window.col, tile.window.row, tile.window.width, tile.window.height)
             values = tile.values.astype(layout.dtype)
-            if layout.nodata is not None:
-                values[~tile.valid] = layout.nodata
+            values[~tile.valid] = 0 if layout.nodata is None else layout.nodata
             raster.write(values, window=window)
             if layout.mask:
                 raster.write_mask(tile.valid[0], window=window)

@@ -16,34 +16,49 @@ from eeflow.grid import crs_name, grid_hash, parse_crs
 from eeflow.output import whole_file
 
 GRID_NAME = "grid.json"
+_NAMES = {"source": "collection", "aoi_hash": "area", "options": "grid options"}
 
 
-def keep_grid(job: Job, aoi: AOI, bands: list[str], grid: GeoBox) -> GeoBox:
-    """The grid to use: the folder's own from earlier runs, or `grid`, which then becomes the folder's own.
+def kept_grid(job: Job, aoi: AOI, grid: GeoBox) -> GeoBox:
+    """The grid to use: the folder's own from earlier runs; `grid` where it has none yet.
 
     Scenes that came later may suggest another grid for the same area; the series stays on the first.
 
     Raises:
-        GridError: the folder holds a series of another area, grid option or source.
+        GridError: the folder holds a series of another source, area or grid option, or of coarser pixels.
     """
     path = job.folder / GRID_NAME
-    origin = {
+    if not path.exists():
+        return grid
+    record, origin = _read(path), _origin(job, aoi)
+    kept = GeoBox(tuple(record["shape"]), Affine(*record["transform"]), parse_crs(record["crs"]))
+    other = next((name for key, name in _NAMES.items() if record["origin"][key] != origin[key]), None)
+    if other is None and kept.crs == grid.crs and grid.transform.a < kept.transform.a * (1 - 1e-6):
+        other = f"resolution ({kept.transform.a:g} where the chosen bands have {grid.transform.a:g})"
+    if other:
+        raise GridError(
+            f"{job.folder} holds a series with another {other}, and one folder keeps one grid. Give this job another "
+            f"name or output.root, or remove {path} to begin anew there."
+        )
+    return kept
+
+
+def keep_grid(job: Job, aoi: AOI, grid: GeoBox) -> GeoBox:
+    """The same, and `grid` becomes the folder's own where it has none yet. Errors as in `kept_grid`."""
+    path = job.folder / GRID_NAME
+    kept = kept_grid(job, aoi, grid)
+    if not path.exists():
+        _write(path, kept, _origin(job, aoi))
+    return kept
+
+
+def _origin(job: Job, aoi: AOI) -> dict[str, Any]:
+    """What the grid was made for."""
+    return {
         "source": job.image or job.collection,
         "aoi_hash": aoi.content_hash(),
         "options": job.grid.model_dump(),
-        "bands": bands,
     }
-    if not path.exists():
-        _write(path, grid, origin)
-        return grid
-    record = _read(path)
-    for key, name in (("source", "collection"), ("aoi_hash", "area"), ("options", "grid options")):
-        if record["origin"][key] != origin[key]:
-            raise GridError(
-                f"{job.folder} holds a series with another {name}, and one folder keeps one grid. Give this job "
-                f"another name or output.root, or remove {path} to begin anew there."
-            )
-    return GeoBox(tuple(record["shape"]), Affine(*record["transform"]), parse_crs(record["crs"]))
 
 
 def _write(path: Path, grid: GeoBox, origin: dict[str, Any]) -> None:
@@ -63,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         grid = GeoBox(tuple(record["shape"]), Affine(*record["transform"]), parse_crs(record["crs"]))
-        if grid_hash(grid) == record["hash"] and record["origin"].keys() >= {"source", "aoi_hash", "options"}:
+        if grid_hash(grid) == record["hash"] and record["origin"].keys() >= _NAMES.keys():
             return dict(record)
     except (OSError, ValueError, KeyError, TypeError):
         pass

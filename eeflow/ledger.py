@@ -79,6 +79,10 @@ class Ledger:
             rows = database.execute(f"SELECT {', '.join(_COLUMNS)} FROM products ORDER BY path").fetchall()
         return [Entry(*row) for row in rows]
 
+    def names(self) -> dict[str, str]:
+        """By scene id, the names of products, without the files' ending."""
+        return {entry.scene_id: Path(entry.path).stem for entry in self.entries()}
+
     def intact(self) -> dict[str, Entry]:
         """Products, by path, whose file is there with the size that was written."""
         return {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 import pyproj
@@ -20,12 +21,13 @@ from eeflow.errors import LimitExceeded
 from eeflow.grid import Window, grid_hash, windows
 from eeflow.scenes import Scene
 from eeflow.series import Request, Series, TransportName
-from eeflow.transport import TRANSPORTS, Pace, Transport
+from eeflow.transport import TRANSPORTS, USUAL_PACE, Pace, Transport
 
 # Windows are whole numbers of GeoTIFF tiles, so that each tile is compressed and written once.
 TILE = 256
 # Windows as large as may be, and of a half, a quarter, ... of that, are weighed against each other.
 _HALVINGS = 6
+_TWICE = 2.0
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,13 @@ def make_plan(
     series: Series,
     outline: BaseGeometry | None = None,
     is_done: Callable[[Product], bool] = lambda product: False,
-    pace: Pace = Pace(),  # noqa: B008  frozen
+    pace: Pace = USUAL_PACE,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """What to ask for, given the products that are already there, by the transport that costs least.
+    """What to ask for, given the products that are already there, and by which transport.
+
+    getRegion is preferred, since its nulls are exact and a request's scenes are one search; computePixels is taken
+    where the estimate makes it at least twice as quick, as it does for large rasters.
 
     Args:
         job: its `transport` and `fan_out` narrow the choice.
@@ -145,11 +151,16 @@ def make_plan(
         outline: in the grid's CRS, what to clip products to; None to keep the whole grid.
         is_done: whether the product is on disk, whole.
         pace: what requests cost.
+        names: by scene id, the names products had in earlier runs, which they keep.
     """
-    products = name_products(job.name, series, outline)
+    products = name_products(job.name, series, outline, names)
     wanted = [product.scene_id for product in products if not is_done(product)]
     drafts = [_draft(TRANSPORTS[name], job.fan_out, series, wanted, pace) for name in _transports(job, series)]
-    return Plan(series, products, tuple(sorted(drafts, key=lambda draft: draft.seconds_in_all)), outline)
+    return Plan(series, products, tuple(sorted(drafts, key=_reluctance)), outline)
+
+
+def _reluctance(draft: Draft) -> float:
+    return draft.seconds_in_all * (1 if draft.transport == "get_region" else _TWICE)
 
 
 def _transports(job: Job, series: Series) -> list[TransportName]:
@@ -162,13 +173,14 @@ def _transports(job: Job, series: Series) -> list[TransportName]:
 def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[str], pace: Pace) -> Draft:
     """The quickest size of window for all scenes of the series, and requests for the wanted ones.
 
-    The windows do not depend on what is wanted still: a run that goes on after another finds that one's blocks.
+    The windows depend neither on what is wanted still nor on the environment: a run that goes on after another finds
+    that one's blocks.
     """
     groups = band_groups(transport, series, fan_out)
     budget = min(transport.budget(series.dtypes(group)) for group in groups)
     shapes = {window_shape(series.grid.shape, budget // 2**halvings) for halvings in range(_HALVINGS)}
     layouts = [_Layout(transport, series, groups, budget, shape) for shape in shapes]
-    best = min(layouts, key=lambda layout: (layout.seconds(len(series.scenes), pace), -layout.shape[0]))
+    best = min(layouts, key=lambda layout: (layout.seconds(len(series.scenes), USUAL_PACE), -layout.shape[0]))
     together = best.together(len(wanted), pace)
     requests = tuple(
         Request(tuple(wanted[start : start + together]), group, window, transport.name)
@@ -177,7 +189,7 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
         for start in range(0, len(wanted), together)
     )
     weight = sum(transport.answer_bytes(series.dtypes(request.bands), request.rows) for request in requests)
-    seconds, in_all = (best.seconds(scenes, pace) for scenes in (len(wanted), len(series.scenes)))
+    seconds, in_all = best.seconds(len(wanted), pace), best.seconds(len(series.scenes), USUAL_PACE)
     return Draft(transport.name, groups, best.windows, requests, weight, seconds, in_all)
 
 
@@ -272,27 +284,37 @@ def window_shape(shape: tuple[int, int], most: int) -> tuple[int, int]:
     heights = [min(size, height) for size in sizes if size * min(TILE, width) <= most or size == TILE]
     choices = []
     for rows in heights:
-        cols = width if rows * width <= most else max(TILE, most // rows // TILE * TILE)
+        cols = width if rows * width <= most else min(width, max(TILE, most // rows // TILE * TILE))
         count = math.ceil(height / rows) * math.ceil(width / cols)
         choices.append((count, abs(rows - cols), rows, cols))
     _, _, rows, cols = min(choices)
     return rows, cols
 
 
-def name_products(name: str, series: Series, outline: BaseGeometry | None = None) -> tuple[Product, ...]:
-    """The products of a series: one a scene, named by its time; a number is added where two would share a name."""
-    taken: set[str] = set()
+def name_products(
+    name: str, series: Series, outline: BaseGeometry | None = None, names: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Product, ...]:
+    """The products of a series: one a scene, named by its time; a number is added where two would share a name.
+
+    A scene that has a name from an earlier run keeps it, so that one that comes late never takes another's.
+    """
+    stems = {scene.scene_id: _stem(name, scene, series) for scene in series.scenes}
+    kept = {scene_id: names[scene_id] for scene_id, stem in stems.items() if names.get(scene_id, "").startswith(stem)}
+    taken = set(names.values())
     products = []
     for scene in series.scenes:
-        stem = f"{name}_{scene.time_start:%Y%m%dT%H%M%S}" if scene.time_start else _timeless(name, scene, series)
+        stem = stems[scene.scene_id]
         numbered = (f"{stem}_{number}" for number in itertools.count(2))
-        unique = next(text for text in itertools.chain([stem], numbered) if text not in taken)
+        free = (text for text in itertools.chain([stem], numbered) if text not in taken)
+        unique = kept.get(scene.scene_id) or next(free)
         taken.add(unique)
         products.append(Product(unique, scene.scene_id, scene.time_start, _product_key(series, scene, outline)))
     return tuple(products)
 
 
-def _timeless(name: str, scene: Scene, series: Series) -> str:
+def _stem(name: str, scene: Scene, series: Series) -> str:
+    if scene.time_start:
+        return f"{name}_{scene.time_start:%Y%m%dT%H%M%S}"
     return name if series.is_image else f"{name}_{safe_name(scene.scene_id)}"
 
 

@@ -45,7 +45,7 @@ class Pace:
 
     Attributes:
         concurrent: requests in flight.
-        latency: seconds a request takes that asks for next to nothing; measured on this run's own listing.
+        latency: seconds a request takes that asks for next to nothing.
         seconds_per_value: of Earth Engine's work, in one request.
         bytes_per_second: of the line, uncompressed.
         seconds_per_request: what a request costs besides, so that fewer win where the time is the same.
@@ -74,3 +74,6 @@ class Pace:
             + requests * self.seconds_per_request
             + answer_bytes * (1 / self.bytes_per_second + seconds_per_byte)
         )
+
+
+USUAL_PACE = Pace()

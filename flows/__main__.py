@@ -28,7 +28,6 @@ for _name, _value in {
 app = typer.Typer(
     name="eeflow",
     help="Earth Engine imagery straight to the local disk.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -157,9 +156,20 @@ def _errors(debug: bool) -> Iterator[None]:
         sys.exit(ExitStatus.WRONG_INPUT if isinstance(error, UserError) else ExitStatus.FAILED)
 
 
+# What Typer raises for a mistake in the command's words; the copy of Click it carries has no public name.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
-    """Entry point of the command."""
-    app()
+    """Entry point of the command: a mistake in its words is one line too."""
+    try:
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except _UsageError as error:
+        typer.echo(f"error: {error.format_message().rstrip('.?')}. See eeflow --help.", err=True)
+        status = ExitStatus.WRONG_INPUT
+    except (typer.Abort, KeyboardInterrupt):
+        status = ExitStatus.INTERRUPTED
+    sys.exit(status)
 
 
 if __name__ == "__main__":

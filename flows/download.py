@@ -17,7 +17,7 @@ from prefect.utilities.annotations import quote, unmapped
 from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
-from eeflow.errors import RequestError, Stopped
+from eeflow.errors import AccessDenied, RequestError, Stopped, TransientError
 from eeflow.fetch import Control, Receipt
 from eeflow.ledger import Entry, Ledger
 from eeflow.output import exclusive
@@ -44,6 +44,7 @@ class _Tally:
 
     requests_before: int
     failures_before: int
+    fetched: int = 0
     splits: int = 0
     cached: int = 0
     errors: list[Exception] = field(default_factory=list)
@@ -87,18 +88,20 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
 def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: _Tally) -> list[ProductReport]:
     bands = choose_bands(job.bands, scenes)
     grid = build_grid_task(job, aoi, bands, quote(scenes))
-    on_disk = {} if fresh else {entry.key: entry for entry in Ledger(job.folder).intact().values()}
+    ledger = Ledger(job.folder)
+    on_disk = {} if fresh else {entry.key: entry for entry in ledger.intact().values()}
     plan = make_plan(
         job,
         make_series(job, scenes, bands, grid),
         outline(job, aoi, grid),
         lambda product: product.key in on_disk,
         Pace(load_settings().max_concurrent),
+        ledger.names(),
     )
     check_limits(plan, job.limits)
-    store = BlockStore(Path(job.output.root).expanduser() / ".eeflow" / "blocks")
+    store = BlockStore(Path(job.output.root).expanduser() / ".eeflow" / "blocks" / job.name)
     _fetch(plan, store, fresh, tally)
-    if plan.other and any(type(error) is RequestError for error in tally.errors):
+    if plan.other and _was_refused(tally):
         get_run_logger().warning("%s was refused (%s); going on with the other.", plan.transport, tally.errors[0])
         plan, tally.errors = plan.other, []
         _fetch(plan, store, fresh, tally)
@@ -126,7 +129,16 @@ def _fetch(plan: Plan, store: BlockStore, fresh: bool, tally: _Tally) -> None:
         receipts = [receipt for future in futures if (receipt := _result(future, tally))]
     finally:
         fetching.control.stop.set()
+    tally.fetched += len(receipts)
     tally.splits += sum(receipt.splits for receipt in receipts)
+
+
+def _was_refused(tally: _Tally) -> bool:
+    """Whether the endpoint does not take this kind of request, so that the other transport may serve instead."""
+    refused = [
+        error for error in tally.errors if isinstance(error, RequestError) and not isinstance(error, AccessDenied)
+    ]
+    return any(not isinstance(error, TransientError) or tally.fetched == 0 for error in refused)
 
 
 def _write(writing: Writing, products: list[Product], tally: _Tally) -> dict[str, Entry]:

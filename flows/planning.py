@@ -7,6 +7,7 @@ from typing import Any
 from eeflow.aoi import load_aoi
 from eeflow.config import Job
 from eeflow.grid import build_grid, crs_name, grid_hash
+from eeflow.gridfile import kept_grid
 from eeflow.ledger import Ledger
 from eeflow.plan import Draft, check_limits, make_plan, outline
 from eeflow.scenes import choose_bands, find_scenes, native_lattice
@@ -32,14 +33,16 @@ def draft(job: Job) -> dict[str, Any]:
     if not scenes:
         return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
     bands = choose_bands(job.bands, scenes)
-    grid = build_grid(job.grid, aoi, native_lattice(bands, scenes))
-    on_disk = {entry.key for entry in Ledger(job.folder).intact().values()}
+    grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(bands, scenes)))
+    ledger = Ledger(job.folder)
+    on_disk = {entry.key for entry in ledger.intact().values()}
     plan = make_plan(
         job,
         make_series(job, scenes, bands, grid),
         outline(job, aoi, grid),
         lambda product: product.key in on_disk,
         Pace(session.settings.max_concurrent),
+        ledger.names(),
     )
     check_limits(plan, job.limits)
     return {

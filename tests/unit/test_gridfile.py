@@ -16,7 +16,7 @@ LATER = GeoBox((4, 5), Affine(10, 0, 600005, 0, -10, 5700000), "EPSG:32631")
 
 
 def keep(job, grid):
-    return keep_grid(job, load_aoi(job.aoi), ["B2"], grid)
+    return keep_grid(job, load_aoi(job.aoi), grid)
 
 
 @pytest.mark.parametrize(

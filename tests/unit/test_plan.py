@@ -153,10 +153,15 @@ def test_windows_do_not_depend_on_what_is_wanted_still(shape, bands, scenes, don
     assert {draft.transport: (draft.windows, draft.band_groups) for draft in rest.drafts} == before
 
 
-def test_quicker_draft_comes_first_and_a_named_transport_is_the_only_one():
-    both = plan_of((100, 100), 4, 10, transport="auto")
-    assert [draft.seconds for draft in both.drafts] == sorted(draft.seconds for draft in both.drafts)
-    assert both.other.transport != both.transport
+def test_get_region_is_preferred_until_pixels_are_twice_as_quick_and_a_named_transport_is_the_only_one():
+    field = plan_of((100, 100), 4, 10, transport="auto")
+    raster = plan_of((2000, 2000), 4, 1, transport="auto")
+    assert [draft.transport for draft in field.drafts] == ["get_region", "compute_pixels"]
+    assert field.drafts[0].seconds < 2 * field.drafts[1].seconds
+    assert [draft.transport for draft in raster.drafts] == ["compute_pixels", "get_region"]
+    assert raster.drafts[0].seconds * 2 < raster.drafts[1].seconds
+    assert field.other.transport == "compute_pixels"
+    assert field.other.other is None
     for name in ("get_region", "compute_pixels"):
         only = plan_of((100, 100), 4, 10, transport=name)
         assert [draft.transport for draft in only.drafts] == [name]
