@@ -24,7 +24,7 @@ CHIRPS_GRID = GlobalGrid(LONLAT, (0.05, 0, -180, 0, -0.05, 50), 7200, 2000)
 _SOLAR = 1361.0  # W/m2
 
 
-def _rain(nodes: Nodes, time_ms: float) -> Field:
+def rain(nodes: Nodes, time_ms: float) -> Field:
     """Millimetres of the day: dry on most days, in fronts that move with the noise of the day."""
     key = scalar_hash("rain", int(time_ms // DAY_MS))
     front = nodes.octaves((1500, 0.8), (420, 0.5), (120, 0.35), (40, 0.2), seed=key)
@@ -35,7 +35,7 @@ def _rain(nodes: Nodes, time_ms: float) -> Field:
     return np.asarray(np.where(wet > 0, 9.0 * np.maximum(wet, 0) ** 1.6, 0.0))
 
 
-def _warmth(nodes: Nodes, time_ms: float) -> Field:
+def warmth(nodes: Nodes, time_ms: float) -> Field:
     """Mean temperature of the day near the ground, degrees Celsius."""
     day = scalar_hash("warmth", int(time_ms // DAY_MS))
     noise = 1.4 * nodes.octaves((1100, 0.8), (300, 0.5), seed=day)
@@ -44,7 +44,7 @@ def _warmth(nodes: Nodes, time_ms: float) -> Field:
 
 def _dew_point(nodes: Nodes, time_ms: float) -> Field:
     moist = moisture_of(nodes)
-    return np.asarray(_warmth(nodes, time_ms) - 18 * (1 - moist) - 1)
+    return np.asarray(warmth(nodes, time_ms) - 18 * (1 - moist) - 1)
 
 
 def _sunshine(nodes: Nodes, time_ms: float) -> Field:
@@ -64,7 +64,8 @@ def _wind(part: str) -> Callable[[Nodes, float], Field]:
     return wind
 
 
-def _soil_water(nodes: Nodes, time_ms: float) -> Field:
+def soil_water(nodes: Nodes, time_ms: float) -> Field:
+    """Cubic metres of water per cubic metre of soil."""
     moist = moisture_of(nodes)
     winter = np.cos(2 * np.pi * (year_phase(time_ms) - 0.1)) * np.clip(nodes.latitude / 45, -1, 1)
     return np.asarray(np.clip(0.08 + 0.36 * moist + 0.05 * winter, 0.02, 0.6))
@@ -82,28 +83,28 @@ def _on_land(field: Callable[[Nodes, float], Field]) -> Maker:
     return make
 
 
-_ERA5: dict[str, Callable[[Nodes, float], Field]] = {
+ERA5: dict[str, Callable[[Nodes, float], Field]] = {
     "dewpoint_temperature_2m": lambda nodes, t: _dew_point(nodes, t) + 273.15,
-    "temperature_2m": lambda nodes, t: _warmth(nodes, t) + 273.15,
-    "skin_temperature": lambda nodes, t: _warmth(nodes, t) + 273.6,
-    "soil_temperature_level_1": lambda nodes, t: 0.8 * _warmth(nodes, t) + 275.5,
+    "temperature_2m": lambda nodes, t: warmth(nodes, t) + 273.15,
+    "skin_temperature": lambda nodes, t: warmth(nodes, t) + 273.6,
+    "soil_temperature_level_1": lambda nodes, t: 0.8 * warmth(nodes, t) + 275.5,
     "snow_depth": lambda nodes, t: 0.03 * np.clip(-3 - temperature(nodes, Overpass(0, t)), 0, 40),
-    "volumetric_soil_water_layer_1": _soil_water,
+    "volumetric_soil_water_layer_1": soil_water,
     "u_component_of_wind_10m": _wind("eastward"),
     "v_component_of_wind_10m": _wind("northward"),
     "surface_pressure": lambda nodes, t: 101_325 * np.exp(-land_height(nodes) / 8400),
-    "total_precipitation_sum": lambda nodes, t: _rain(nodes, t) / 1000,
+    "total_precipitation_sum": lambda nodes, t: rain(nodes, t) / 1000,
     "surface_solar_radiation_downwards_sum": _sunshine,
     "total_evaporation_sum": lambda nodes, t: -_sunshine(nodes, t) * 0.4 / 2.45e9,
-    "temperature_2m_min": lambda nodes, t: _warmth(nodes, t) + 268.4,
-    "temperature_2m_max": lambda nodes, t: _warmth(nodes, t) + 278.6,
+    "temperature_2m_min": lambda nodes, t: warmth(nodes, t) + 268.4,
+    "temperature_2m_max": lambda nodes, t: warmth(nodes, t) + 278.6,
 }
 
 ERA5_LAND = GlobalSeries(
     "ECMWF/ERA5_LAND/DAILY_AGGR",
     "ERA5-Land daily aggregated",
     ERA5_GRID,
-    tuple(GlobalBand(name, np.dtype("float32"), _on_land(field)) for name, field in _ERA5.items()),
+    tuple(GlobalBand(name, np.dtype("float32"), _on_land(field)) for name, field in ERA5.items()),
     Steps(date(1950, 1, 2), timedelta(days=9), every_day, timedelta(days=1), "%Y%m%d"),
     (-180, -90, 180, 90),
 )
@@ -111,7 +112,7 @@ CHIRPS = GlobalSeries(
     "UCSB-CHG/CHIRPS/DAILY",
     "CHIRPS daily precipitation",
     CHIRPS_GRID,
-    (GlobalBand("precipitation", np.dtype("float32"), _on_land(_rain)),),
+    (GlobalBand("precipitation", np.dtype("float32"), _on_land(rain)),),
     Steps(date(1981, 1, 1), timedelta(days=30), every_day, timedelta(days=1), "%Y%m%d"),
     (-180, -50, 180, 50),
 )

@@ -96,6 +96,15 @@ NASADEM = GlobalImage(
     _SRTM_EXTENT,
     {"system:time_start": 950_227_200_000, "system:time_end": 951_177_600_000, "title": "NASADEM"},
 )
+SRTM_90 = GlobalImage(
+    "CGIAR/SRTM90_V4",
+    1_463_778_555_689_000,
+    GlobalGrid(LONLAT, (0.000833333333333, 0, -180, 0, -0.000833333333333, 60), 432_000, 144_000),
+    (GlobalBand("elevation", np.dtype("int16"), _elevation),),
+    950_227_200_000,
+    (-180.0, -60.0, 180.0, 60.0),
+    {"system:time_start": 950_227_200_000, "system:time_end": 951_177_600_000, "title": "SRTM 90 m, version 4"},
+)
 _GLO30_BANDS = (
     GlobalBand("DEM", np.dtype("float32"), _elevation),
     _band("EDM", "uint8", _constant(8), "SAMPLE"),

@@ -99,7 +99,7 @@ class GlobalImage:
 
 @dataclass(frozen=True)
 class Steps:
-    """When the images of a series are: each starts at one of its days."""
+    """When the images of a series are: each starts at one of its days, or at a moment of one."""
 
     first: date
     late: timedelta  # how long after its start an image is published
@@ -121,7 +121,9 @@ class Steps:
 
 
 def milliseconds(day: date) -> int:
-    """Start of a day, UTC."""
+    """Start of a day, UTC, or a moment of it."""
+    if isinstance(day, datetime):
+        return int(day.timestamp() * 1000)
     return (day - date(1970, 1, 1)).days * DAY_MS
 
 
@@ -168,10 +170,9 @@ class GlobalSeries:
     def get(self, index: str) -> StoredImage | None:
         """The image with that `system:index`, or None."""
         try:
-            day = datetime.strptime(index, self.steps.name).replace(tzinfo=UTC).date()
+            start = milliseconds(datetime.strptime(index, self.steps.name).replace(tzinfo=UTC))
         except ValueError:
             return None
-        start = milliseconds(day)
         return next((self._image(d) for d in self.steps.starts(start, start + 1) if self._name(d) == index), None)
 
     def _name(self, day: date) -> str:

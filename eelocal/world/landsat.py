@@ -1,4 +1,4 @@
-"""Landsat 8 and 9, Collection 2 Level-2, Tier 1: `LANDSAT/LC08/C02/T1_L2` and `LANDSAT/LC09/C02/T1_L2`.
+"""Landsat 4, 5, 7, 8 and 9, Collection 2, Tier 1: Level-1, top of atmosphere and Level-2, as `LANDSAT/LC08/C02/T1_L2`.
 
 Scenes follow the Worldwide Reference System 2: 233 paths in 16 days, 248 rows a revolution (Landsat 8 Data Users
 Handbook, LSDS-1574). The clock is set by LC08_044034_20140318; LC08_001070_20190114 then falls on its day and minute.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,7 +20,7 @@ from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from eelocal.assets import Band, StoredImage
-from eelocal.world import mgrs, utm
+from eelocal.world import landsat_levels, mgrs, utm
 from eelocal.world.bandspec import BandSpec
 from eelocal.world.hashing import scalar_hash, scalar_unit
 from eelocal.world.landsat_bands import BANDS
@@ -48,17 +48,45 @@ _LOWEST_SUN = 76.0  # Level-2 is not made beyond this zenith angle
 
 @dataclass(frozen=True)
 class Mission:
-    """One satellite's collection."""
+    """One satellite's collection; all of a satellite have the same scenes."""
 
     id: str
     prefix: str
     spacecraft: str
     offset_ms: int  # against Landsat 8
     start_ms: int
+    end_ms: int | None = None
+    bands: Mapping[str, BandSpec] = field(default_factory=lambda: BANDS, compare=False)
+    level: str = "L2SP"
+    sensor: str = "OLI_TIRS"
 
 
-LANDSAT_8 = Mission("LANDSAT/LC08/C02/T1_L2", "LC08", "LANDSAT_8", 0, 1_363_564_800_000)  # 2013-03-18
-LANDSAT_9 = Mission("LANDSAT/LC09/C02/T1_L2", "LC09", "LANDSAT_9", 8 * DAY_MS, 1_635_638_400_000)  # 2021-10-31
+def _family(
+    prefix: str, spacecraft: str, offset_ms: int, start_ms: int, end_ms: int | None, levels: Mapping[str, Any]
+) -> list[Mission]:
+    sensor = {"LT": "TM", "LE": "ETM"}.get(prefix[:2], "OLI_TIRS")
+    names = {"T1_L2": "L2SP", "T1_TOA": "L1TP", "T1": "L1TP"}
+    return [
+        Mission(
+            f"LANDSAT/{prefix}/C02/{name}", prefix, spacecraft, offset_ms, start_ms, end_ms, bands, names[name], sensor
+        )
+        for name, bands in levels.items()
+    ]
+
+
+_OLI = {"T1_L2": BANDS, "T1_TOA": landsat_levels.OLI_TOA, "T1": landsat_levels.OLI_LEVEL_1}
+_ETM = {"T1_L2": landsat_levels.LEVEL_2, "T1_TOA": landsat_levels.ETM_TOA, "T1": landsat_levels.ETM_LEVEL_1}
+_TM = {"T1_L2": landsat_levels.LEVEL_2, "T1_TOA": landsat_levels.TM_TOA, "T1": landsat_levels.TM_LEVEL_1}
+_EIGHT_DAYS = 8 * DAY_MS
+MISSIONS = (
+    *_family("LC08", "LANDSAT_8", 0, 1_363_564_800_000, None, _OLI),  # 2013-03-18
+    *_family("LC09", "LANDSAT_9", _EIGHT_DAYS, 1_635_638_400_000, None, _OLI),  # 2021-10-31
+    *_family("LE07", "LANDSAT_7", _EIGHT_DAYS, 927_763_200_000, 1_705_622_400_000, _ETM),  # 1999-05-27, 2024-01-19
+    *_family("LT05", "LANDSAT_5", 0, 447_984_000_000, 1_336_176_000_000, _TM),  # 1984-03-13, 2012-05-05
+    *_family("LT04", "LANDSAT_4", _EIGHT_DAYS, 398_908_800_000, 755_913_600_000, _TM),  # 1982-08-22, 1993-12-15
+)
+LANDSAT_8 = next(mission for mission in MISSIONS if mission.id == "LANDSAT/LC08/C02/T1_L2")
+LANDSAT_9 = next(mission for mission in MISSIONS if mission.id == "LANDSAT/LC09/C02/T1_L2")
 
 
 def _order(path: int) -> int:
@@ -125,7 +153,8 @@ class LandsatImage:
     def exists(self) -> bool:
         """Whether it was taken by day, after the start, and is published by now."""
         published = self.time_ms + _LATE_MS < time.time() * 1000
-        return self.time_ms >= self.mission.start_ms and published and self.sun.zenith <= _LOWEST_SUN
+        flying = self.mission.start_ms <= self.time_ms < (self.mission.end_ms or np.inf)
+        return bool(flying and published and self.sun.zenith <= _LOWEST_SUN)
 
     @property
     def footprint(self) -> BaseGeometry:
@@ -139,16 +168,28 @@ class LandsatImage:
         x, y = np.floor((left - 15) / 30) * 30 + 15, np.ceil((top - 15) / 30) * 30 + 15
         return Raster(self.strip.zone, float(x), float(y), 30, int((right - x) // 30) + 1, int((y - bottom) // 30) + 1)
 
+    def raster_of(self, spec: BandSpec) -> Raster:
+        """A band's grid: that of 30 m, or pixels of half the size on the same centres (the panchromatic band)."""
+        base = self.raster
+        if spec.resolution == base.resolution:
+            return base
+        quarter = (base.resolution - spec.resolution) / 2
+        size = (base.width * 2 - 1, base.height * 2 - 1)
+        return Raster(base.zone, base.left + quarter, base.top - quarter, spec.resolution, *size)
+
     @cached_property
     def bands(self) -> tuple[Band, ...]:
         """All bands."""
-        raster = self.raster
-        transform = (30, 0, raster.left, 0, -30, raster.top)
-        crs = f"EPSG:326{raster.zone:02d}"
-        return tuple(
-            Band(s.name, s.dtype, crs, transform, raster.width, raster.height, s.limits, s.pyramiding)
-            for s in BANDS.values()
-        )
+        crs = f"EPSG:326{self.raster.zone:02d}"
+        made = []
+        for spec in self.mission.bands.values():
+            raster = self.raster_of(spec)
+            size = spec.resolution
+            transform = (size, 0, raster.left, 0, -size, raster.top)
+            made.append(
+                Band(spec.name, spec.dtype, crs, transform, raster.width, raster.height, spec.limits, spec.pyramiding)
+            )
+        return tuple(made)
 
     @cached_property
     def overpass(self) -> Overpass:
@@ -164,9 +205,9 @@ class LandsatImage:
         self, band: str, level: int, col: int, row: int, width: int, height: int
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Pixels of a window at a pyramid level; see `eelocal.assets.StoredImage`."""
-        spec = BANDS[band]
+        spec = self.mission.bands[band]
         request = (col, row, width, height)
-        return spec.read(self.raster, level, request, self.strip.inside, self._samples(spec))
+        return spec.read(self.raster_of(spec), level, request, self.strip.inside, self._samples(spec))
 
     def _samples(self, spec: BandSpec) -> Callable[[Window, Window], NDArray[Any]]:
         def samples(window: Window, whole: Window) -> NDArray[Any]:
@@ -195,7 +236,7 @@ def _properties(image: LandsatImage) -> dict[str, Any]:
     mission, strip = image.mission, image.strip
     day, cover = image._stamp("%Y%m%d"), _cloud_cover(image)
     made = datetime.fromtimestamp((image.time_ms + _LATE_MS - 3 * DAY_MS) / 1000, UTC).strftime("%Y%m%d")
-    product = f"{mission.prefix}_L2SP_{image.path:03d}{image.row:03d}_{day}_{made}_02_T1"
+    product = f"{mission.prefix}_{mission.level}_{image.path:03d}{image.row:03d}_{day}_{made}_02_T1"
     ring = [[float(lon), float(lat)] for lon, lat in strip.outline.exterior.coords]
     scaling: dict[str, Any] = {}
     for number in range(1, 8):
@@ -216,15 +257,15 @@ def _properties(image: LandsatImage) -> dict[str, Any]:
         "ELLIPSOID": "WGS84",
         "IMAGE_QUALITY_OLI": 9,
         "IMAGE_QUALITY_TIRS": 9,
-        "L1_LANDSAT_PRODUCT_ID": product.replace("L2SP", "L1TP"),
+        "L1_LANDSAT_PRODUCT_ID": product.replace(mission.level, "L1TP"),
         "LANDSAT_PRODUCT_ID": product,
         "LANDSAT_SCENE_ID": f"{mission.prefix[:2]}{mission.prefix[3]}{image.path:03d}{image.row:03d}"
         f"{image._stamp('%Y%j')}LGN00",
         "MAP_PROJECTION": "UTM",
-        "PROCESSING_LEVEL": "L2SP",
+        "PROCESSING_LEVEL": mission.level,
         "REFLECTIVE_LINES": image.raster.height,
         "REFLECTIVE_SAMPLES": image.raster.width,
-        "SENSOR_ID": "OLI_TIRS",
+        "SENSOR_ID": mission.sensor,
         "SPACECRAFT_ID": mission.spacecraft,
         "SUN_AZIMUTH": image.sun.azimuth,
         "SUN_ELEVATION": 90 - image.sun.zenith,
@@ -279,14 +320,18 @@ class LandsatCollection:
     @property
     def properties(self) -> Mapping[str, Any]:
         """Properties of the collection."""
-        return {"title": f"{self._mission.spacecraft} Level 2", "date_range": [self._mission.start_ms, None]}
+        return {
+            "title": f"{self._mission.spacecraft} {self._mission.level}",
+            "date_range": [self._mission.start_ms, self._mission.end_ms],
+        }
 
     def search(
         self, start_ms: float | None, end_ms: float | None, region: BaseGeometry | None
     ) -> Iterator[StoredImage]:
         """Images in asset id order: by path and row, then by day; see `eelocal.assets.StoredCollection`."""
         start = max(self._mission.start_ms, start_ms if start_ms is not None else 0)
-        end = min(time.time() * 1000, end_ms if end_ms is not None else float("inf"))
+        ends = (time.time() * 1000, end_ms, self._mission.end_ms)
+        end = min(moment for moment in ends if moment is not None)
         for path, row in _touching(region):
             first = LandsatImage(self._mission, path, row, 0).time_ms
             for cycle in range(int(np.ceil((start - first) / _CYCLE_MS)), int(np.ceil((end - first) / _CYCLE_MS))):

@@ -29,7 +29,7 @@ def _reflectance(index: int) -> Make:
     return make
 
 
-def _kelvin(day: Day) -> NDArray[Any]:
+def kelvin(day: Day) -> NDArray[Any]:
     """Temperature of the surface at ten in the morning; of the cloud where there is one."""
     water = IS_WATER.take(day.land.material)
     ground = np.where(water, day.warmth + 1, day.warmth + 4 + 14 * (1 - day.green) * (1 - day.snow))
@@ -39,7 +39,7 @@ def _kelvin(day: Day) -> NDArray[Any]:
 
 
 def _temperature(day: Day) -> NDArray[Any]:
-    return np.asarray((_kelvin(day) - 149) / 0.00341802)
+    return np.asarray((kelvin(day) - 149) / 0.00341802)
 
 
 def _quality(day: Day) -> NDArray[Any]:
@@ -53,8 +53,9 @@ def _quality(day: Day) -> NDArray[Any]:
 
 
 def _aerosol(day: Day) -> NDArray[Any]:
-    """Bits 6-7: aerosol level, low here; bit 1 valid, bit 2 water."""
-    return np.where(IS_WATER.take(day.land.material), np.uint8(68), np.uint8(66))
+    """Bits 6-7: aerosol level, low but high about clouds; bit 1 valid, bit 2 water."""
+    level = np.where(day.sky.cloud > 0.15, np.uint8(0xC0), np.uint8(0x40))
+    return np.asarray(level | np.where(IS_WATER.take(day.land.material), np.uint8(4), np.uint8(2)))
 
 
 def _saturated(day: Day) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""MODIS vegetation indices (`MODIS/061/MOD13Q1`): 16-day composites at 250 m on the sinusoidal grid.
+"""MODIS on the sinusoidal grid: vegetation indices (`MODIS/061/MOD13Q1`) and reflectance (`MODIS/061/MCD43A4`).
 
 Grid: recorded for MODIS/061 on Earth Engine; SR-ORG:6974 is a sphere of 6371007.181 m. NDVI and EVI x 10000.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eelocal.world.global_images import GlobalBand, GlobalSeries, Maker, Steps, every_16_days
+from eelocal.world.global_images import GlobalBand, GlobalSeries, Maker, Steps, every_16_days, every_day
 from eelocal.world.globe import SINUSOIDAL, GlobalGrid
 from eelocal.world.materials import IS_WATER
 from eelocal.world.sun import DAY_MS, Sun
@@ -100,5 +100,26 @@ MOD13Q1 = GlobalSeries(
     GRID,
     tuple(GlobalBand(name, np.dtype(kind), _on_land(make)) for name, kind, make in _BANDS),
     Steps(date(2000, 2, 18), timedelta(days=24), every_16_days, timedelta(days=16), "%Y_%m_%d"),
+    (-180, -90, 180, 90),
+)
+_NBAR_LIKE = (_RED, _NEAR, _BLUE, 2, 10, 10, _MID)  # bands 1 to 7; S2 has nothing like band 5
+_ALBEDO = "BRDF_Albedo_Band_Mandatory_Quality_Band"
+MCD43A4 = GlobalSeries(
+    "MODIS/061/MCD43A4",
+    "MODIS nadir BRDF-adjusted reflectance, daily, 500 m",
+    GlobalGrid(
+        SINUSOIDAL, (463.3127165279165, 0, *GRID.transform[2:4], -463.3127165279167, GRID.transform[5]), 86_400, 43_200
+    ),
+    (
+        *(
+            GlobalBand(f"Nadir_Reflectance_Band{number}", np.dtype("int16"), _on_land(_reflectance(like)))
+            for number, like in enumerate(_NBAR_LIKE, 1)
+        ),
+        *(
+            GlobalBand(f"{_ALBEDO}{number}", np.dtype("uint8"), _on_land(_constant(0)), "SAMPLE")
+            for number in range(1, 8)
+        ),
+    ),
+    Steps(date(2000, 2, 24), timedelta(days=10), every_day, timedelta(days=1), "%Y_%m_%d"),
     (-180, -90, 180, 90),
 )

@@ -16,7 +16,7 @@ from eelocal.world import mgrs
 from eelocal.world.bandspec import BandSpec
 from eelocal.world.cloud_score import SCORES, has_match, score_properties
 from eelocal.world.orbit import SWATH_HALF, cross_track
-from eelocal.world.s2_bands import LEVEL_1C, LEVEL_2A
+from eelocal.world.s2_bands import CLOUD_PROBABILITY, LEVEL_1C, LEVEL_2A
 from eelocal.world.s2_properties import level_1c_properties, level_2a_properties
 from eelocal.world.scenes import L1C_START_MS, L2A_START_MS, Scene, scene_named, search_scenes
 from eelocal.world.surface import day_of
@@ -152,6 +152,15 @@ PRODUCTS = (
     ),
     Product("COPERNICUS/S2_SR", "Sentinel-2 Level-2A", LEVEL_2A, level_2a_properties, L2A_START_MS, 5_400_000),
     Product("COPERNICUS/S2_HARMONIZED", "Sentinel-2 Level-1C", LEVEL_1C, level_1c_properties, L1C_START_MS, 1_800_000),
+    Product("COPERNICUS/S2", "Sentinel-2 Level-1C", LEVEL_1C, level_1c_properties, L1C_START_MS, 1_800_000),
+    Product(
+        "COPERNICUS/S2_CLOUD_PROBABILITY",
+        "Sentinel-2 cloud probability",
+        CLOUD_PROBABILITY,
+        level_1c_properties,
+        L1C_START_MS,
+        86_400_000,
+    ),
     Product(
         "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED",
         "Cloud Score+",

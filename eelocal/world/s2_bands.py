@@ -126,3 +126,4 @@ def _level_1c() -> dict[str, BandSpec]:
 
 LEVEL_2A = _level_2a()
 LEVEL_1C = _level_1c()
+CLOUD_PROBABILITY = {"probability": BandSpec("probability", 10, np.dtype("uint8"), _cloud_probability)}
