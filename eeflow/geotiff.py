@@ -16,7 +16,7 @@ from eeflow import __version__
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
 from eeflow.errors import IncompleteProduct
-from eeflow.grid import grid_hash
+from eeflow.grid import crs_name, grid_hash
 from eeflow.ledger import Entry
 from eeflow.output import whole_file
 from eeflow.plan import TILE, Plan, Product
@@ -56,17 +56,18 @@ def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> 
         OSError: the disk refuses.
     """
     summary = summarise(plan, product, store)
+    layout = _Layout.of(summary)
     path = job.folder / f"{product.name}.tif"
     with whole_file(path) as part, rasterio.Env(**_GDAL_ENV):
         tiled = part.with_suffix(".tiles.part") if job.output.format == "cog" else part
         try:
-            _write_tiles(tiled, job, plan, product, store, _Layout.of(summary))
+            _write_tiles(tiled, job, plan, product, store, layout)
             if job.output.format == "cog":
                 rasterio.shutil.copy(tiled, part, driver="COG", **_COG)
         finally:
             if tiled != part:
                 tiled.unlink(missing_ok=True)
-        _check(part, plan)
+        _check(part, plan, layout)
         sha256, size = _sha256(part), part.stat().st_size
     scene = plan.series.scene(product.scene_id)
     return Entry(
@@ -137,14 +138,16 @@ def _tags(job: Job, plan: Plan, product: Product) -> dict[str, str]:
     }
 
 
-def _check(path: Path, plan: Plan) -> None:
+def _check(path: Path, plan: Plan, layout: _Layout) -> None:
     """Reads back what GDAL says the file is, before it gets its name."""
     grid = plan.series.grid
     with rasterio.open(path) as raster:
-        found = (raster.shape, raster.transform, raster.count)
-    wanted = (tuple(grid.shape), grid.transform, len(plan.series.bands))
-    if not (found[0] == wanted[0] and found[1].almost_equals(wanted[1], 1e-9) and found[2] == wanted[2]):
-        raise IncompleteProduct(f"{path.name} reads back as {found}; it should be {wanted}. It was not kept.")
+        found = (raster.shape, raster.dtypes[0], raster.descriptions)
+        placed = raster.crs is not None and raster.transform.almost_equals(grid.transform, 1e-9)
+    wanted = (tuple(grid.shape), layout.dtype, tuple(band.name for band in plan.series.bands))
+    if found != wanted or not placed:
+        where = "in place" if placed else f"not on the grid in {crs_name(grid)}"
+        raise IncompleteProduct(f"{path.name} reads back as {found}, {where}; it should be {wanted}. It was not kept.")
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from eeflow.errors import EEFlowError
+
 LEDGER_NAME = "ledger.sqlite"
+
+
+class LedgerError(EEFlowError):
+    """The ledger's file is damaged, or something else."""
+
+
 # Numbered migrations: the database's user_version is how many of them it has had.
 _MIGRATIONS = (
     """
@@ -98,6 +106,11 @@ class Ledger:
             _migrate(database)
             with database:
                 yield database
+        except sqlite3.DatabaseError as error:
+            raise LedgerError(
+                f"{self.folder / LEDGER_NAME} cannot be used as a ledger: {error}. Restore it from a copy, or remove "
+                "it: products are then downloaded anew."
+            ) from error
         finally:
             database.close()
 

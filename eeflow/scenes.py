@@ -93,7 +93,8 @@ def find_scenes(session: Session, job: Job, aoi: AOI, now: datetime | None = Non
     """
     try:
         if job.image is not None:
-            return [_scene(session.value(ee.Image(job.image)))]
+            scene = _scene(session.value(ee.Image(job.image)))
+            return [scene] if scene.footprint is None or scene.footprint.intersects(aoi.lonlat) else []
         assert job.collection and job.dates  # the job's validator
         area = ee.Geometry(aoi.search_geometry(), geodesic=False)  # the area's edges are straight in its coordinates
         source = ee.ImageCollection(job.collection).filterBounds(area)
