@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +163,8 @@ _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Entry point of the command: a mistake in its words is one line too."""
+    # A polite end is an interruption too: it stops the run's temporary server instead of leaving it behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except _UsageError as error:
