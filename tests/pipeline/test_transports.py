@@ -1,10 +1,16 @@
 """Both transports on one grid give the same arrays, bit for bit: over dtypes, masks, CRSs, seams and swath edges."""
 
 import dataclasses
+import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
+import coded_service
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from coded_service import CodedService
 from coded_world import make_collection
@@ -136,6 +142,31 @@ def test_a_request_found_too_large_is_split_and_gives_the_same(connected, tmp_pa
         for band in ALL_DTYPES:
             np.testing.assert_array_equal(block.values[band], part.values[band])
             np.testing.assert_array_equal(block.valid[band], part.valid[band])
+
+
+def test_auto_goes_on_with_get_region_where_the_endpoint_has_no_pixels(prefect_environment, tmp_path, monkeypatch):
+    """Another service may stand in Earth Engine's place and know getRegion only."""
+    monkeypatch.setattr(coded_service._Handler, "_pixels", lambda handler, path, _: handler._refuse(path))
+    job = {
+        "name": "large",
+        "aoi": {"bbox": [500_000, 5_694_100, 506_900, 5_699_900], "crs": "EPSG:32631"},
+        "collection": "CODED/SHARED",
+        "dates": {"start": "2023-06-01", "end": "2023-06-02"},
+        "output": {"root": str(tmp_path)},
+    }
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(job))
+    with CodedService([collection("shared")]) as service:
+        environment = prefect_environment | {"EEFLOW_EE_URL": service.url}
+        command = [Path(sys.executable).parent / "eeflow"]
+        planned = subprocess.run([*command, "plan", path, "--json"], env=environment, capture_output=True, check=True)
+        done = subprocess.run([*command, "run", path, "--json"], env=environment, capture_output=True, check=False)
+    assert json.loads(planned.stdout)["transport"] == "compute_pixels"
+    assert done.returncode == 0, done.stderr
+    (product,) = json.loads(done.stdout)["products"]
+    assert product["status"] == "written"
+    with rasterio.open(product["path"]) as raster:
+        assert raster.shape == (580, 690)
 
 
 def test_auto_takes_pixels_for_a_large_raster_and_says_what_both_cost(connected):
