@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import MultiPoint
 
 from eelocal.bands import select_bands
 from eelocal.errors import EarthEngineError
@@ -103,16 +104,30 @@ def request_grid(band: Band, image: Image, grid: Mapping[str, Any], region: Geom
     """The REST PixelGrid as a grid."""
     projection = _projection(grid, band.projection)
     dimensions = grid.get("dimensions")
+    if isinstance(dimensions, Mapping) and (dimensions.get("width"), dimensions.get("height")) == (0, 0):
+        dimensions = None  # as protocol buffers have it: zeros are what is not given; xee's tests send them
     if "affineTransform" in grid and dimensions:
         return Grid(projection.crs, projection.transform, *_dimensions(dimensions))
     native = band.dimensions is not None and projection == band.projection and region is None
     if native and not dimensions and band.dimensions:
         col, row = band.origin or (0, 0)
         return Grid(projection.crs, projection.transform, 1, 1).window(col, row, *band.dimensions)
-    bounds = bounds_in(region or image.geometry, projection.crs)
+    bounds = bounds_in(region or _place(band, image), projection.crs)
     if dimensions:
         return stretched(projection.crs, bounds, *_dimensions(dimensions))
     return snapped(projection, bounds)
+
+
+def _place(band: Band, image: Image) -> Geometry | None:
+    """Where an image is; if it goes on for ever (unmasked everywhere), where the pixels of its band are."""
+    place = image.geometry
+    if place is None or not place.unbounded or band.dimensions is None:
+        return place
+    col, row = band.origin or (0, 0)
+    a, b, c, d, e, f = band.projection.transform
+    u, v = (col, col + band.dimensions[0]), (row, row + band.dimensions[1])
+    corners = [(a * i + b * j + c, d * i + e * j + f) for i in u for j in v]
+    return Geometry(MultiPoint(corners).envelope, band.projection.crs)
 
 
 def _projection(grid: Mapping[str, Any], default: Projection) -> Projection:

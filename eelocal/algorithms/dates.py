@@ -144,7 +144,9 @@ def update(
 
 @algorithm("DateRange")
 def date_range(start: Any, end: Any, timeZone: str | None) -> DateRange:
-    """From start to end, the end not included; one millisecond without an end."""
+    """From start to end, the end not included; one millisecond without an end; a range is itself."""
+    if isinstance(start, DateRange) and end is None:
+        return start
     first = make(start, timeZone).ms
     return DateRange(first, first + 1 if end is None else make(end, timeZone).ms)
 

@@ -91,6 +91,18 @@ class Image(Element):
         self._bands = bands
         self._footprint = footprint
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same asset with the same bands and properties, nothing computed."""
+        if self is other or not isinstance(other, Image):
+            return self is other
+        if self.id is None or (self.id, self.version) != (other.id, other.version) or self.names != other.names:
+            return False
+        plain = all(band.stored for band in (*self.bands, *other.bands))
+        return plain and dict(self.properties) == dict(other.properties)
+
+    def __hash__(self) -> int:
+        return hash(self.id) if self.id is not None else object.__hash__(self)
+
     @property
     def bands(self) -> tuple[Band, ...]:
         """Bands in their order."""

@@ -134,7 +134,7 @@ def _tile(longitude: int, latitude: int) -> GlobalImage:
     return GlobalImage(
         f"COPERNICUS/DEM/GLO30/Copernicus_DSM_COG_10_{north}_{east}_DEM",
         _GLO30_TIME_MS * 1000 + columns,
-        GlobalGrid(LONLAT, transform, columns, 3600),
+        GlobalGrid(LONLAT, transform, columns + 1, 3601),  # tiles share the pixels of their edges
         _GLO30_BANDS,
         _GLO30_TIME_MS,
         (float(longitude), float(latitude), float(longitude + 1), float(latitude + 1)),
