@@ -312,6 +312,7 @@ class Evaluator:
     Attributes:
         called: names of the algorithms the graph used.
         region: what getRegion asked for, if the graph has one: points, bands, images.
+        column_width: degrees of longitude from its first pixel to the pixel east of it.
     """
 
     def __init__(self, service, expression):
@@ -320,6 +321,7 @@ class Evaluator:
         self.result = expression["result"]
         self.called = set()
         self.region = None
+        self.column_width = 0.0
 
     def run(self):
         """The value of the whole graph."""
@@ -1573,6 +1575,9 @@ def get_region(evaluator, collection, geometry, scale=None, crs=None, crsTransfo
     evaluator.region = {"points": int(rows.size), "bands": names, "images": len(covered), "values": values}
     if values > MAX_VALUES:
         raise GraphError(_too_many(rows.size, len(names), len(covered)))
+    if rows.size:
+        beside, _ = reproject(np.array([xs[0], xs[0] + abs(transform[0])]), np.repeat(ys[:1], 2), asked.crs, WGS84)
+        evaluator.column_width = float(beside[1] - beside[0])
     return _region_rows(covered, points, names)
 
 

@@ -5,7 +5,7 @@ evaluates expression graphs over `coded_world` scenes, keeps a record of every r
 in Earth Engine's place with EEFLOW_EE_URL. It shares no code with the product.
 
     with CodedService([make_collection(...)]) as service:
-        service.inject("429", None, "cut")       # the next three getRegion requests
+        service.inject("429", None, "cut")       # the next three pixel requests
         ...                                      # EEFLOW_EE_URL=service.url
         service.region_requests                  # what was asked, answered and counted
 """
@@ -17,7 +17,6 @@ import functools
 import hashlib
 import http.server
 import io
-import itertools
 import json
 import pathlib
 import random
@@ -46,6 +45,7 @@ TRANSIENT = {
     "500": (500, "An internal error has occurred"),
     "503": (503, "Earth Engine memory capacity exceeded."),
 }
+JSON = "application/json; charset=UTF-8"
 ROW_FAULTS = ("missing", "duplicate", "replaced", "shifted", "one_shifted", "moved")
 
 
@@ -65,6 +65,7 @@ class Recorded:
         region: points, bands, images and values of a getRegion.
         message: the error text, if an error was answered.
         called: names of the algorithms in its graph.
+        column_width: degrees of longitude between a getRegion's neighbouring pixels.
     """
 
     number: int
@@ -79,6 +80,7 @@ class Recorded:
     region: dict | None = None
     message: str | None = None
     called: frozenset = frozenset()
+    column_width: float = 0.0
 
     @property
     def good(self):
@@ -104,7 +106,7 @@ class CodedService:
         records: every request so far, in order of arrival.
         unknown: names of algorithms asked for that are not here.
         max_in_flight: the largest number of pixel requests (getRegion, computePixels) under way at one moment.
-        always: asset id to a fault for every getRegion request on it, after those of `inject` are used up.
+        always: asset id to a fault for every pixel request on it, after those of `inject` are used up.
     """
 
     def __init__(self, coded_collections, *, shuffle=None, latency=0.0, keep_index=False):
@@ -119,7 +121,7 @@ class CodedService:
         self._faults = collections.defaultdict(collections.deque)
         self._in_flight = 0
         self._triggers = {}
-        self._region_count = 0
+        self._pixel_count = 0
         self._lock = threading.Condition()
         self._stopping = threading.Event()
         self._server = None
@@ -157,22 +159,23 @@ class CodedService:
         return collections.Counter(record.key for record in self.pixel_requests)
 
     def inject(self, *faults, asset=None):
-        """Faults for the next getRegion requests (on `asset`), one each; None lets one pass.
+        """Faults for the next getRegion or computePixels requests (on `asset`), one each; None lets one pass.
 
-        "429", "500", "503": that status. "cut": the connection breaks in mid-answer. "truncated": half the JSON.
+        "429", "500", "503": that status. "cut": the connection breaks in mid-answer. "truncated": half the body.
+        "400:TEXT": that error. "shorter": a computePixels array without its last row. In getRegion's rows only:
         "missing", "duplicate", "replaced" (a row's place taken by another row's copy), "shifted" (all rows, half a
-        pixel east), "one_shifted" (one row), "moved" (all rows, a whole pixel east). "400:TEXT": that error.
+        pixel east), "one_shifted" (one row), "moved" (all rows, a whole pixel east).
         """
         with self._lock:
             self._faults[asset].extend(faults)
 
-    def when_region(self, count, phase, action):
-        """Run `action()` in the request's own thread when the `count`-th getRegion from now on reaches a phase.
+    def when_pixels(self, count, phase, action):
+        """Run `action()` in the request's own thread when the `count`-th pixel request from now on reaches a phase.
 
         Phases are "arrives", "half_sent" and "answered"; each trigger fires once.
         """
         with self._lock:
-            self._triggers[self._region_count + count, phase] = action
+            self._triggers[self._pixel_count + count, phase] = action
 
     def settle(self, seconds=30):
         """Wait until no pixel request is under way, so that the records say how each one ended."""
@@ -217,16 +220,16 @@ class CodedService:
                 self._in_flight -= 1
                 self._lock.notify_all()
 
-    def next_region(self, body):
-        """(number of this getRegion, its fault)."""
+    def next_pixels(self, body):
+        """(number of this pixel request, its fault)."""
         text = json.dumps(body)
         with self._lock:
-            self._region_count += 1
+            self._pixel_count += 1
             asset = next((name for name in self.collections if re.search(f'"{re.escape(name)}["/]', text)), None)
             for waiting in (self._faults[asset], self._faults[None]):
                 if waiting:
-                    return self._region_count, waiting.popleft()
-            return self._region_count, self.always.get(asset)
+                    return self._pixel_count, waiting.popleft()
+            return self._pixel_count, self.always.get(asset)
 
     def trigger(self, count, phase):
         with self._lock:
@@ -310,8 +313,15 @@ def _asset_of(name, bare, image):
     }
 
 
-def spoil_rows(rows, fault, seed):
-    """A getRegion answer with one of `ROW_FAULTS` in it; a header alone stays as it is."""
+def spoil_rows(rows, fault, seed, column_width):
+    """A getRegion answer with one of `ROW_FAULTS` in it; a header alone stays as it is.
+
+    Args:
+        rows: the right answer.
+        fault: which fault.
+        seed: chooses the row.
+        column_width: degrees of longitude between neighbouring pixels.
+    """
     if len(rows) < 2:
         return rows
     rng = random.Random(seed)
@@ -324,18 +334,10 @@ def spoil_rows(rows, fault, seed):
     elif fault == "replaced":
         body[chosen] = list(body[(chosen + 1) % len(body)])
     elif fault in ("shifted", "moved", "one_shifted"):
-        share = 1.0 if fault == "moved" else 0.5
-        step = share * _column_width(body)
+        step = (1.0 if fault == "moved" else 0.5) * column_width
         for row in body if fault != "one_shifted" else [body[chosen]]:
             row[1] += step
     return [header, *body]
-
-
-def _column_width(body):
-    """Degrees of longitude between neighbouring pixels: the smallest step along nearly the same latitude."""
-    places = sorted({(row[1], row[2]) for row in body})
-    steps = [b[0] - a[0] for a, b in itertools.pairwise(places) if b[0] - a[0] > 1e-7]
-    return sorted(steps)[len(steps) // 2] if steps else 1e-4
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -427,11 +429,44 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._error(record, 400, f"Stand-in service failed: {type(error).__name__}: {error}")
             return None
         record.called = frozenset(evaluator.called)
+        record.column_width = evaluator.column_width
         record.region = evaluator.region
         return answer
 
     def _region(self, record):
-        count, fault = self.service.next_region(record.body)
+        def make(fault, count):
+            result = self._evaluate(record, lambda evaluator: evaluator.run())
+            if result is None or not (isinstance(result, list) and result and isinstance(result[0], list)):
+                return None if result is None else _dump({"result": result})
+            if fault in ROW_FAULTS:
+                result = spoil_rows(result, fault, count, record.column_width)
+            if self.service.shuffle is not None:
+                order = np.random.default_rng([self.service.shuffle, count]).permutation(len(result) - 1)
+                result = [result[0], *[result[1 + place] for place in order]]
+            return _dump({"result": result})
+
+        self._answer(record, make, JSON)
+
+    def _pixels(self, path, body):
+        def make(fault, _):
+            found = self._evaluate(record, lambda evaluator: compute_pixels(evaluator.run(), body))
+            if found is None:
+                return None
+            out = io.BytesIO()
+            np.save(out, found[:-1] if fault == "shorter" else found)
+            return out.getvalue()
+
+        record = self.service.record("pixels", path, body)
+        with self.service.in_flight():
+            if body.get("fileFormat") != "NPY":
+                self.service.unknown.add(f"fileFormat {body.get('fileFormat')}")
+                self._error(record, 400, f"fileFormat {body.get('fileFormat')} is not in the stand-in service.")
+                return
+            self._answer(record, make, "application/octet-stream")
+
+    def _answer(self, record, make, content_type):
+        """Answer a pixel request with `make(fault, number)`, or as its fault says."""
+        count, fault = self.service.next_pixels(record.body)
         record.fault = fault
         self.service.trigger(count, "arrives")
         self.service.wait(self.service.latency)
@@ -441,23 +476,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault and fault.startswith("400:"):
             self._error(record, 400, fault.removeprefix("400:"))
             return
-        result = self._evaluate(record, lambda evaluator: evaluator.run())
-        if result is None:
-            return
-        if isinstance(result, list) and result and isinstance(result[0], list):
-            if fault in ROW_FAULTS:
-                result = spoil_rows(result, fault, count)
-            if self.service.shuffle is not None:
-                order = np.random.default_rng([self.service.shuffle, count]).permutation(len(result) - 1)
-                result = [result[0], *[result[1 + place] for place in order]]
-        self._send_region(record, _dump({"result": result}), count, fault)
-
-    def _send_region(self, record, payload, count, fault):
-        if fault == "truncated":
-            self._send(record, 200, payload[: len(payload) // 2])
+        payload = make(fault, count)
+        if payload is None:
             return
         half = len(payload) // 2
-        self._start(200, len(payload))
+        if fault == "truncated":
+            self._send(record, 200, payload[:half], content_type)
+            return
+        self._start(200, len(payload), content_type)
         record.status = 200
         self.wfile.write(payload[:half])
         self.wfile.flush()
@@ -471,34 +497,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         record.answered = time.monotonic()
         self.service.trigger(count, "answered")
 
-    def _pixels(self, path, body):
-        record = self.service.record("pixels", path, body)
-        with self.service.in_flight():
-            self.service.wait(self.service.latency)
-            if body.get("fileFormat") != "NPY":
-                self.service.unknown.add(f"fileFormat {body.get('fileFormat')}")
-                self._error(record, 400, f"fileFormat {body.get('fileFormat')} is not in the stand-in service.")
-                return
-            found = self._evaluate(record, lambda evaluator: compute_pixels(evaluator.run(), body))
-            if found is None:
-                return
-            out = io.BytesIO()
-            np.save(out, found)
-            self._send(record, 200, out.getvalue(), "application/octet-stream")
-
     def _error(self, record, code, message):
         record.message = message
         status = STATUS_NAMES.get(code, "UNKNOWN")
         payload = {"error": {"code": code, "message": message, "status": status}}
         self._send(record, code, orjson.dumps(payload))
 
-    def _start(self, code, length, content_type="application/json; charset=UTF-8"):
+    def _start(self, code, length, content_type=JSON):
         self.send_response(code)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(length))
         self.end_headers()
 
-    def _send(self, record, code, payload, content_type="application/json; charset=UTF-8"):
+    def _send(self, record, code, payload, content_type=JSON):
         self._start(code, len(payload), content_type)
         self.wfile.write(payload)
         self.wfile.flush()

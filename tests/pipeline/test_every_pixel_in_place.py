@@ -25,6 +25,7 @@ from pixel_check import (
 )
 
 RUN_SECONDS = 400
+TRANSPORTS = ("get_region", "compute_pixels")
 JUNE = ["2023-06-01T10:30:15.123Z", "2023-06-03T10:40:16.999Z", "2023-06-05T10:50:17Z"]
 
 S2 = make_collection(
@@ -358,32 +359,40 @@ def service():
 
 @pytest.fixture(scope="module")
 def outcomes(service, prefect_environment, tmp_path_factory):
-    """Every case run once, one after the other, in a process of their own."""
+    """Every case run once by each transport: (transport, name) to `Outcome`. A transport's runs share a process."""
     folder = tmp_path_factory.mktemp("every-pixel")
-    out = folder / "out"
-    calls = [["run", str(job_of(case, folder)), "--out", str(out), "--json"] for case in CASES]
-    (folder / "calls.json").write_text(json.dumps(calls))
+    jobs = [job_of(case, folder) for case in CASES]
+    started = {name: start_runs(folder / name, name, jobs, service, prefect_environment) for name in TRANSPORTS}
+    found = {}
+    for transport, process in started.items():
+        _, err = process.communicate(timeout=RUN_SECONDS)
+        assert process.returncode == 0, err[-3000:]
+        results = json.loads((folder / transport / "results.json").read_text())
+        for case, result in zip(CASES, results, strict=True):
+            out = folder / transport / "out" / case.name
+            found[transport, case.name] = Outcome(result["code"], result["stdout"], result["stderr"], out)
+    return found
+
+
+def start_runs(folder, transport, jobs, service, environment):
+    """The process that runs the jobs by one transport, one after the other, and writes results.json."""
+    folder.mkdir()
+    more = ["--set", f"transport={transport}", "--out", str(folder / "out"), "--json"]
+    (folder / "calls.json").write_text(json.dumps([["run", str(job), *more] for job in jobs]))
     script = Path(__file__).with_name("many_runs.py")
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, str(script), str(folder / "calls.json"), str(folder / "results.json")],
-        env=prefect_environment | {"EEFLOW_EE_URL": service.url},
+        env=environment | {"EEFLOW_EE_URL": service.url},
         cwd=folder,
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=RUN_SECONDS,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads((folder / "results.json").read_text())
-    return {
-        case.name: Outcome(result["code"], result["stdout"], result["stderr"], out / case.name)
-        for case, result in zip(CASES, results, strict=True)
-    }
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_written_pixel_is_the_pixel_at_its_place(outcomes, case):
-    outcome = outcomes[case.name]
+def test_every_written_pixel_is_the_pixel_at_its_place(outcomes, case, transport):
+    outcome = outcomes[transport, case.name]
     assert outcome.code == 0, outcome.stderr[-2000:]
     assert len(outcome.products) == case.scenes
     seen = set()
@@ -400,9 +409,10 @@ def test_every_written_pixel_is_the_pixel_at_its_place(outcomes, case):
     assert len(seen) == case.scenes
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_report_names_each_file_and_its_scene(outcomes, case):
-    outcome = outcomes[case.name]
+def test_report_names_each_file_and_its_scene(outcomes, case, transport):
+    outcome = outcomes[transport, case.name]
     assert outcome.code == 0, outcome.stderr[-2000:]
     reported = {Path(product["path"]).name: product for product in outcome.report["products"]}
     assert set(reported) == {path.name for path in outcome.products}
@@ -414,10 +424,11 @@ def test_report_names_each_file_and_its_scene(outcomes, case):
         assert path.name.startswith(f"{case.name}_{product_stamp(path)}")
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ["to-degrees", "to-laea", "to-utm", "coarser-pixels"])
-def test_a_chosen_grid_is_the_grid_written(outcomes, name):
+def test_a_chosen_grid_is_the_grid_written(outcomes, name, transport):
     case = next(case for case in CASES if case.name == name)
-    with rasterio.open(outcomes[name].products[0]) as source:
+    with rasterio.open(outcomes[transport, name].products[0]) as source:
         crs = pyproj.CRS.from_wkt(source.crs.to_wkt())
         wanted = {"utm": "EPSG:32718"}.get(case.grid.get("crs"), case.grid.get("crs", "EPSG:32631"))
         assert crs == parse_crs(wanted)
@@ -431,6 +442,10 @@ def test_no_request_went_over_the_limit_or_came_twice(outcomes, service):
     assert refused == []
     assert set(service.count_by_body().values()) == {1}
     assert service.max_in_flight <= 32
+
+
+def test_each_transport_was_the_one_asked_for(outcomes, service):
+    assert {record.kind for record in service.pixel_requests} == {"region", "pixels"}
 
 
 def test_the_service_knew_every_algorithm_it_was_asked_for(outcomes, service):
