@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from eelocal.errors import EarthEngineError
 from eelocal.server import LocalEarthEngine
 
 
@@ -22,7 +23,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-world", action="store_true", help="serve no generated imagery")
     made.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds added to every request")
     made.add_argument("--per-mpx", type=float, default=0.0, metavar="S", help="seconds per million band pixels")
-    made.add_argument("--max-concurrent", type=int, default=None, metavar="N", help="more requests at once get a 429")
+    add = made.add_argument
+    add("--max-concurrent", type=int, metavar="N", help="a project's requests at once; one more gets a 429")
+    add("--max-per-second", type=int, metavar="N", help="a project's requests in any second; one more gets a 429")
+    add("--max-per-minute", type=int, metavar="N", help="a project's requests in any minute; one more gets a 429")
+    add("--retry-after", type=float, metavar="S", help="seconds that a 429 tells in a Retry-After header")
+    add("--compute-quota", type=float, metavar="N", help="a project's EECU-seconds until it is in restricted mode")
+    add("--time-limit", type=float, default=300.0, metavar="S", help='seconds until "Computation timed out."')
+    add("--workers", type=int, metavar="N", help="evaluations at once, however many requests there are")
+    add("--faults", metavar="FILE", help="what goes wrong: a plan in JSON or YAML")
+    add("--oauth", default=False, metavar="KEYFILE", help="ask for credentials; writes a service account's key here")
+    add("--oauth-project", default="local-project", metavar="P", help="the project that account may use")
+    add("--token-lifetime", type=float, default=3600.0, metavar="S", help="seconds an access token is valid")
     made.add_argument(
         "--until-stdin-closes", action="store_true", help="end when standard input closes, as it does with its parent"
     )
@@ -32,21 +44,20 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGINT or SIGTERM; prints one line with the URL when it is ready."""
     arguments = parser().parse_args(argv)
-    engine = LocalEarthEngine(
-        data=arguments.data,
-        host=arguments.host,
-        port=arguments.port,
-        world=not arguments.no_world,
-        latency=arguments.latency,
-        per_mpx=arguments.per_mpx,
-        max_concurrent=arguments.max_concurrent,
-    )
+    options = vars(arguments)
+    wait_for_input = options.pop("until_stdin_closes")
+    world = not options.pop("no_world")
+    try:
+        engine = LocalEarthEngine(world=world, **options)
+    except EarthEngineError as error:
+        print(f"eelocal: {error.message}", file=sys.stderr)
+        return 2
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with engine:
         print(f"eelocal serving at {engine.url}", flush=True)
-        if arguments.until_stdin_closes:
+        if wait_for_input:
             threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
         stop.wait()
     return 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 # https://cloud.google.com/apis/design/errors#handling_errors
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -23,13 +26,25 @@ class EarthEngineError(Exception):
         message: the sentence, without the name of the algorithm unless `located`.
         code: HTTP status.
         located: True once the message begins with the algorithm that raised it.
+        headers: sent with the answer, such as Retry-After.
+        details: Google's machine-readable part of an error, if it has one.
     """
 
-    def __init__(self, message: str, code: int = 400, *, located: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: int = 400,
+        *,
+        located: bool = False,
+        headers: Mapping[str, str] | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.located = located
+        self.headers = dict(headers or {})
+        self.details = list(details)
 
     @property
     def status(self) -> str:
@@ -44,7 +59,8 @@ class EarthEngineError(Exception):
 
     def body(self) -> dict[str, object]:
         """The answer's JSON: recorded in gee-community/geemap#1465."""
-        return {"error": {"code": self.code, "message": self.message, "status": self.status}}
+        details = {"details": self.details} if self.details else {}
+        return {"error": {"code": self.code, "message": self.message, "status": self.status, **details}}
 
 
 class NoValueError(EarthEngineError):

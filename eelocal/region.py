@@ -39,6 +39,11 @@ class RegionTable:
         self.header = [*_LEADING, *bands]
         self.columns = columns
 
+    @property
+    def size(self) -> int:
+        """Number of band values."""
+        return len(self.columns[0]) * (len(self.header) - len(_LEADING))
+
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Rows without the header."""
         return zip(*self.columns, strict=True)

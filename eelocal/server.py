@@ -8,24 +8,28 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import orjson
-
+from eelocal import control, wire
+from eelocal.answers import Answer, Request, error_answer
 from eelocal.assets import Assets
 from eelocal.errors import EarthEngineError
-from eelocal.service import MAX_PAYLOAD, Answer, Request, Service, find_route
+from eelocal.faults import Faults
+from eelocal.gate import Gate
+from eelocal.identity import TOKEN_PATH, Identity
+from eelocal.quota import Limits, Quota
+from eelocal.service import Route, Service, find_route, operation_of
+from eelocal.texts import INTERNAL, MEMORY_LIMIT
 
 _GZIP_FROM = 1024  # bytes; below it a gzip header costs more than it saves
 _GZIP_TO = 2**20  # bytes on loopback; 60 MB of JSON take 0.7 s to compress and 0.05 s to send
 _STACK = 128 * 2**20  # bytes of address space a thread may use: deep expressions are walked by recursion
 _RECURSION = 20_000
-_TOO_MANY = "Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded."
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,15 @@ class Stats:
 
 @dataclass(frozen=True)
 class Pace:
-    """How a far and limited service behaves.
+    """How far away the service seems to be.
 
     Attributes:
-        latency: seconds added to every request.
-        per_mpx: seconds added per million band pixels.
-        max_concurrent: requests at once; one more is a 429. None for no limit.
+        latency: seconds before every request is begun.
+        per_mpx: seconds per million band pixels, or values of getRegion, before an answer is sent.
     """
 
     latency: float = 0.0
     per_mpx: float = 0.0
-    max_concurrent: int | None = None
-
-    def delay(self, answer: Answer) -> float:
-        """Seconds an answer is held back."""
-        return self.latency + self.per_mpx * answer.pixels / 1e6
 
 
 class LocalEarthEngine:
@@ -113,7 +111,16 @@ class LocalEarthEngine:
         latency: float = 0.0,
         per_mpx: float = 0.0,
         max_concurrent: int | None = None,
+        max_per_second: int | None = None,
+        max_per_minute: int | None = None,
+        retry_after: float | None = None,
+        compute_quota: float | None = None,
         time_limit: float = 300.0,
+        workers: int | None = None,
+        faults: Any = None,
+        oauth: str | Path | bool = False,
+        oauth_project: str = "local-project",
+        token_lifetime: float = 3600,
         compress: bool = True,
     ) -> None:
         """Prepares the server; `start` opens it.
@@ -125,16 +132,30 @@ class LocalEarthEngine:
             world: serve the generated world.
             assets: further assets; these win over all others.
             latency: seconds added to every request.
-            per_mpx: seconds added per million band pixels of an answer.
-            max_concurrent: requests at once; one more gets Earth Engine's 429.
+            per_mpx: seconds added per million band pixels, or values of getRegion, of an answer.
+            max_concurrent: requests of a project at once; one more gets Earth Engine's 429.
+            max_per_second: requests of a project in any second; one more gets Earth Engine's 429.
+            max_per_minute: requests of a project in any minute; one more gets the 429 of a quota.
+            retry_after: seconds that a 429 tells in a Retry-After header.
+            compute_quota: EECU-seconds of a project until it is in restricted mode.
             time_limit: seconds until a request gets "Computation timed out."
+            workers: evaluations at once, however many requests there are; None for one a processor, at least two.
+            faults: a plan of faults, see `eelocal.faults.Faults`.
+            oauth: ask for credentials; a path is where the key file of the service account is written.
+            oauth_project: the project which that account may use.
+            token_lifetime: seconds an access token is valid.
             compress: gzip answers for clients that accept it.
         """
         self.assets = collect_assets(data, world, assets)
         self.stats = Stats()
-        self.pace = Pace(latency, per_mpx, max_concurrent)
+        self.pace = Pace(latency, per_mpx)
+        self.quota = Quota(Limits(max_concurrent, max_per_second, max_per_minute, compute_quota, retry_after))
+        self.gate = Gate(workers, patience=time_limit)
+        self.faults = Faults(faults)
+        self.identity = Identity(oauth_project, token_lifetime) if oauth else None
         self.compress = compress
         self.service = Service(self.assets, time_limit)
+        self._key_path = Path(oauth) if isinstance(oauth, (str, Path)) else None
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -168,6 +189,8 @@ class LocalEarthEngine:
             return self
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
         self._server = _Server(self._address, self)
+        if self.identity is not None and self._key_path is not None:
+            self.identity.write_key(self._key_path, self.url)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="eelocal", daemon=True)
         self._thread.start()
         return self
@@ -195,16 +218,40 @@ class LocalEarthEngine:
         try:
             route, names = find_route(request.method, request.path)
             operation = route.operation
-            if len(request.body) > MAX_PAYLOAD:
-                raise EarthEngineError(f"Request payload size exceeds the limit: {MAX_PAYLOAD} bytes.")
-            if self.pace.max_concurrent is not None and self.stats.in_flight > self.pace.max_concurrent:
-                raise EarthEngineError(_TOO_MANY, 429)
-            answer = route.handler(self.service, request, names)
-            time.sleep(self.pace.delay(answer))
-            return operation, answer, ""
+            if self.identity is not None and not route.public:
+                self.identity.check(request)
+            with self.quota.admitted(request.project):
+                answer = self._admitted(route, names, request)
+            return operation, self._marked(answer, request), ""
         except Exception as fault:  # noqa: BLE001 - a fault of this server must still be an answer
             error = _as_error(fault)
-            return operation, _error_answer(error), error.message
+            return operation, self._marked(error_answer(error), request), error.message
+
+    def _admitted(self, route: Route, names: Mapping[str, str], request: Request) -> Answer:
+        def proceed(assets: Assets) -> Answer:
+            time.sleep(self.pace.latency)
+            answer = self._evaluated(route, names, request, assets)
+            time.sleep(self.pace.per_mpx * answer.pixels / 1e6)
+            return answer
+
+        return self.faults.run(route.operation, request, self.assets, proceed)
+
+    def _evaluated(self, route: Route, names: Mapping[str, str], request: Request, assets: Assets) -> Answer:
+        service = self.service if assets is self.assets else replace(self.service, assets=assets)
+        if not route.heavy:
+            return route.handler(service, request, names)
+        with self.gate.slot():
+            begin = time.thread_time()
+            try:
+                answer = route.handler(service, request, names)
+            finally:
+                self.quota.charge(request.project, time.thread_time() - begin)
+            self.gate.hold(len(answer.body))
+            return replace(answer, held=len(answer.body))
+
+    def _marked(self, answer: Answer, request: Request) -> Answer:
+        marks = self.quota.headers(request.project)
+        return replace(answer, headers={**answer.headers, **marks}) if marks else answer
 
 
 def collect_assets(data: Sequence[str | Path], world: bool, assets: Assets | None) -> Assets:
@@ -232,12 +279,8 @@ def _as_error(fault: Exception) -> EarthEngineError:
     if isinstance(fault, RecursionError):
         return EarthEngineError("The expression is nested too deeply.")
     if isinstance(fault, MemoryError):
-        return EarthEngineError("User memory limit exceeded.")
-    return EarthEngineError(f"An internal error has occurred ({type(fault).__name__}: {fault})", 500)
-
-
-def _error_answer(error: EarthEngineError) -> Answer:
-    return Answer(orjson.dumps(error.body()), status=error.code)
+        return EarthEngineError(MEMORY_LIMIT)
+    return EarthEngineError(f"{INTERNAL} ({type(fault).__name__}: {fault})", 500)
 
 
 class _Server(ThreadingHTTPServer):
@@ -279,56 +322,62 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         engine = self.server.engine
         parts = urlsplit(self.path)
-        path = unquote(parts.path)
-        body = self._read_body()
-        if path == "/_eelocal/stats":
-            self._send(Answer(orjson.dumps(engine.stats.snapshot())))
+        request = Request(
+            self.command, unquote(parts.path), dict(parse_qsl(parts.query)), b"", self._url(), self._header_names()
+        )
+        if request.path.startswith(control.PREFIX):
+            self._send(self._controlled(request))
             return
         engine.stats.enter()
-        start = time.monotonic()
-        entry = Entry("unknown", self.command, path, 500, 0.0, 0)
+        begin = time.monotonic()
+        entry = Entry("unknown", self.command, request.path, 500, 0.0, 0)
         try:
-            request = Request(self.command, path, dict(parse_qsl(parts.query)), body, self._url())
-            operation, answer, message = engine.answer(request)
+            operation, answer, message = self._answered(request)
             entry = Entry(
-                operation, self.command, path, answer.status, time.monotonic() - start, len(answer.body), message
+                operation,
+                self.command,
+                request.path,
+                answer.status,
+                time.monotonic() - begin,
+                len(answer.body),
+                message,
             )
         finally:
             engine.stats.leave(entry)
-        self._send(answer)
+        try:
+            self._send(answer)
+        finally:
+            engine.gate.drop(answer.held)
+
+    def _controlled(self, request: Request) -> Answer:
+        try:
+            return control.answer(self.server.engine, replace(request, body=wire.read_body(self)))
+        except EarthEngineError as error:
+            return error_answer(error)
+
+    def _answered(self, request: Request) -> tuple[str, Answer, str]:
+        engine = self.server.engine
+        try:
+            whole = replace(request, body=wire.read_body(self))
+        except EarthEngineError as error:
+            return operation_of(request.method, request.path), error_answer(error), error.message
+        if engine.identity is not None and (request.method, request.path) == ("POST", TOKEN_PATH):
+            return "token", engine.identity.token(whole), ""
+        return engine.answer(whole)
+
+    def _header_names(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
 
     def _url(self) -> str:
         host = self.headers.get("Host")
         return f"http://{host}" if host else self.server.engine.url
 
-    def _read_body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            return self._read_chunks()
-        length = self.headers.get("Content-Length", "0")
-        body = self.rfile.read(int(length)) if length.isdecimal() else b""
-        if self.headers.get("Content-Encoding") == "gzip":
-            return gzip.decompress(body)
-        return body
-
-    def _read_chunks(self) -> bytes:
-        parts = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
-
     def _send(self, answer: Answer) -> None:
         body, headers = self._encoded(answer)
-        self.send_response(answer.status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
+        wire.send(self, answer.status, headers, body, answer.delivery)
 
     def _encoded(self, answer: Answer) -> tuple[bytes, Mapping[str, str]]:
-        headers = {"Content-Type": answer.type, "Server-Timing": "eelocal"}
+        headers = {"Content-Type": answer.type, "Server-Timing": "eelocal", **answer.headers}
         body = answer.body
         if self._compresses(answer):
             body = gzip.compress(body, compresslevel=1, mtime=0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from eelocal.answers import Answer, Request
 from eelocal.assets import Assets
 from eelocal.discovery import discovery_document
 from eelocal.encode import result_json
@@ -22,42 +23,14 @@ from eelocal.formats import write
 from eelocal.graph import Graph
 from eelocal.pixels import raster
 from eelocal.promote import promote
+from eelocal.region import RegionTable
 from eelocal.resources import get_asset, list_assets
 from eelocal.signatures import algorithms_document
 from eelocal.stored import load_image
 from eelocal.values.geometry import Geometry, from_geojson
 from eelocal.visual import visualized
 
-MAX_PAYLOAD = 10 * 2**20  # recorded/errors.json
 _KEPT_THUMBNAILS = 1000
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the HTTP layer knows of a request."""
-
-    method: str
-    path: str
-    parameters: Mapping[str, str]
-    body: bytes
-    url: str
-
-    def json(self) -> dict[str, Any]:
-        """The body as an object."""
-        body = parse_json(self.body)
-        if not isinstance(body, dict):
-            raise EarthEngineError("Invalid JSON payload received: the body must be an object.")
-        return body
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Status, media type and bytes."""
-
-    body: bytes
-    type: str = "application/json; charset=UTF-8"
-    status: int = 200
-    pixels: int = 0
 
 
 Handler = Callable[["Service", Request, Mapping[str, str]], Answer]
@@ -74,8 +47,6 @@ class Service:
 
     def evaluation(self) -> Evaluation:
         """State for one request."""
-        import time  # noqa: PLC0415
-
         return Evaluation(self.assets, time.monotonic() + self.time_limit)
 
     def remember_thumbnail(self, body: dict[str, Any]) -> str:
@@ -94,23 +65,6 @@ class Service:
         if found is None:
             raise EarthEngineError(f"Thumbnail '{identity}' not found.", 404)
         return found
-
-
-def parse_json(body: bytes) -> Any:
-    """JSON of any depth; NaN and what is not JSON are a 400."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if "recursion" not in str(error).lower():
-            raise EarthEngineError(f"Invalid JSON payload received: {error}.") from error
-    try:
-        return json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise EarthEngineError("Invalid JSON payload received: it is nested too deeply or not JSON.") from error
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def evaluate(body: Mapping[str, Any]) -> Any:
@@ -138,8 +92,9 @@ def project_config(service: Service, request: Request, names: Mapping[str, str])
 
 def compute_value(service: Service, request: Request, names: Mapping[str, str]) -> Answer:
     """projects.value.compute."""
-    with evaluating(service.evaluation()) as evaluation:
-        return Answer(result_json(evaluate(request.json())), pixels=evaluation.pixels)
+    with evaluating(service.evaluation()):
+        value = evaluate(request.json())
+        return Answer(result_json(value), pixels=value.size if isinstance(value, RegionTable) else 0)
 
 
 def compute_pixels(service: Service, request: Request, names: Mapping[str, str]) -> Answer:
@@ -212,30 +167,38 @@ def operations(service: Service, request: Request, names: Mapping[str, str]) -> 
 
 @dataclass(frozen=True)
 class Route:
-    """A method and path, the operation's name in counts, and what answers it."""
+    """A method and path, the operation's name in counts, and what answers it.
+
+    Attributes:
+        heavy: it evaluates, so that it must pass the gate.
+        public: it needs no credentials: https://developers.google.com/earth-engine/reference/rest.
+    """
 
     method: str
     pattern: re.Pattern[str]
     operation: str
     handler: Handler
+    heavy: bool = False
+    public: bool = False
 
 
-def _route(method: str, pattern: str, operation: str, handler: Handler) -> Route:
-    return Route(method, re.compile(pattern), operation, handler)
+def _route(method: str, pattern: str, operation: str, handler: Handler, **marks: bool) -> Route:
+    return Route(method, re.compile(pattern), operation, handler, **marks)
 
 
 _PROJECT = r"/v1/projects/(?P<project>[^/:]+)"
 _ASSET = r"/v1/(?P<name>projects/[^/:]+(?:/assets(?:/[^:]*)?)?)"
+_THUMBNAIL = _PROJECT + "/thumbnails/(?P<id>[^/:]+):getPixels"  # whoever has the URL may fetch it
 ROUTES = (
-    _route("GET", r"/\$discovery/rest", "discovery", discovery),
+    _route("GET", r"/\$discovery/rest", "discovery", discovery, public=True),
     _route("GET", _PROJECT + "/algorithms", "algorithms", algorithms),
     _route("GET", _PROJECT + "/config", "config", project_config),
-    _route("POST", _PROJECT + "/value:compute", "value:compute", compute_value),
-    _route("POST", _PROJECT + "/image:computePixels", "image:computePixels", compute_pixels),
-    _route("POST", _ASSET + ":getPixels", "assets:getPixels", get_pixels),
-    _route("GET", _ASSET + ":(?P<verb>listAssets|listImages)", "assets:list", assets_list),
+    _route("POST", _PROJECT + "/value:compute", "value:compute", compute_value, heavy=True),
+    _route("POST", _PROJECT + "/image:computePixels", "image:computePixels", compute_pixels, heavy=True),
+    _route("POST", _ASSET + ":getPixels", "assets:getPixels", get_pixels, heavy=True),
+    _route("GET", _ASSET + ":(?P<verb>listAssets|listImages)", "assets:list", assets_list, heavy=True),
     _route("POST", _PROJECT + "/thumbnails", "thumbnails:create", thumbnails_create),
-    _route("GET", _PROJECT + "/thumbnails/(?P<id>[^/:]+):getPixels", "thumbnails:getPixels", thumbnails_pixels),
+    _route("GET", _THUMBNAIL, "thumbnails:getPixels", thumbnails_pixels, heavy=True, public=True),
     _route("GET", _PROJECT + "/operations", "operations", operations),
     _route("GET", _ASSET, "assets:get", asset),
 )
@@ -251,3 +214,11 @@ def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
     if found:
         raise EarthEngineError(f"Method {method} is not allowed for {path}.", 405)
     raise EarthEngineError(f"The requested URL {path[:200]} was not found on this server.", 404)
+
+
+def operation_of(method: str, path: str) -> str:
+    """The operation's name in counts."""
+    try:
+        return find_route(method, path)[0].operation
+    except EarthEngineError:
+        return "unknown"
