@@ -48,7 +48,8 @@ INSET = 1e-3
 MAX_RESIDUAL = 0.01
 # Numbers are read as float64, which holds every whole number up to this one and no neighbour rounds to.
 _EXACT = 2**53 - 1
-_CSV_BLOCK = 1 << 24
+# Parsed so much at a time: what Arrow holds besides its result grows with it, its speed does not.
+_CSV_BLOCK = 1 << 20
 _LEADING = ["id", "longitude", "latitude", "time"]
 
 
@@ -138,6 +139,23 @@ def _parse_compacted(body: bytes, bands: Sequence[str]) -> Rows:
 
 def _parse(body: bytes, bands: Sequence[str]) -> Rows:
     """Raises ArrowInvalid or JSONDecodeError when the body is not compact, or not what it should be."""
+    table = _table(body, bands)  # the text it was read from is let go before columns are copied
+    if table is None:
+        none = np.zeros(0)
+        return Rows([], none.astype(np.int32), none, none, dict.fromkeys(bands, none))
+    ids = table["id"].unify_dictionaries().combine_chunks()
+    numbers = {name: table[name].to_numpy() for name in ["longitude", "latitude", *bands]}
+    return Rows(
+        ids.dictionary.to_pylist(),
+        ids.indices.to_numpy(),
+        numbers["longitude"],
+        numbers["latitude"],
+        {name: numbers[name] for name in bands},
+    )
+
+
+def _table(body: bytes, bands: Sequence[str]) -> pa.Table | None:
+    """The rows as columns; None where there is the header alone, since no image has any of these pixels."""
     start, end = b'{"result":[[', b"]]}"
     if not (body.startswith(start) and body.endswith(end)) or b"\\" in body:
         raise pa.ArrowInvalid("not a compact list of rows")
@@ -148,10 +166,9 @@ def _parse(body: bytes, bands: Sequence[str]) -> Rows:
     header, asked = orjson.loads(b"[" + head + b"]"), [*_LEADING, *bands]
     if header != asked:
         raise BadAnswer(f"getRegion returned the columns {header}; asked was {asked}.")
-    if newline < 0:  # the header alone: no image has any of these pixels
-        none = np.zeros(0)
-        return Rows([], none.astype(np.int32), none, none, dict.fromkeys(bands, none))
-    table = csv.read_csv(
+    if newline < 0:
+        return None
+    return csv.read_csv(
         pa.py_buffer(lines),
         csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK),
         csv.ParseOptions(ignore_empty_lines=False),
@@ -162,15 +179,6 @@ def _parse(body: bytes, bands: Sequence[str]) -> Rows:
             column_types={"id": pa.dictionary(pa.int32(), pa.string())}
             | dict.fromkeys(["longitude", "latitude", *bands], pa.float64()),
         ),
-    )
-    ids = table["id"].unify_dictionaries().combine_chunks()
-    numbers = {name: table[name].to_numpy() for name in ["longitude", "latitude", *bands]}
-    return Rows(
-        ids.dictionary.to_pylist(),
-        ids.indices.to_numpy(),
-        numbers["longitude"],
-        numbers["latitude"],
-        {name: numbers[name] for name in bands},
     )
 
 
