@@ -150,10 +150,12 @@ def _errors(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("error: interrupted; what was fetched is kept, and the same command goes on from there.", err=True)
         sys.exit(ExitStatus.INTERRUPTED)
-    except (EEFlowError, OSError) as error:
+    except Exception as error:
         if debug:
             raise
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        text = " ".join(str(error).split())
+        known = isinstance(error, EEFlowError | OSError)
+        typer.echo(f"error: {text if known else f'{text or type(error).__name__} (--debug shows where)'}", err=True)
         sys.exit(ExitStatus.WRONG_INPUT if isinstance(error, UserError) else ExitStatus.FAILED)
 
 
