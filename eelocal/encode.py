@@ -62,7 +62,14 @@ def _float(value: float) -> Any:
 
 
 def _mapping(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(key): encode(item) for key, item in value.items()}
+    return {str(key): _nested(item) for key, item in value.items()}
+
+
+def _nested(value: Any) -> Any:
+    """A value inside another: an image collection is described without its images (geedim's test_collection.py)."""
+    if isinstance(value, Collection) and value.kind == "ImageCollection":
+        return _collection(value, listed=False)
+    return encode(value)
 
 
 def _image(image: Image) -> dict[str, Any]:
@@ -79,8 +86,8 @@ def _feature(feature: Feature) -> dict[str, Any]:
     }
 
 
-def _collection(collection: Collection) -> dict[str, Any]:
-    elements = collection.listed()
+def _collection(collection: Collection, *, listed: bool = True) -> dict[str, Any]:
+    elements = collection.listed() if listed else []
     marks = {"id": collection.id, "version": collection.version}
     images = collection.kind == "ImageCollection"
     return {
@@ -88,7 +95,7 @@ def _collection(collection: Collection) -> dict[str, Any]:
         **({"bands": []} if images else {"columns": _columns(elements)}),
         **{key: value for key, value in marks.items() if value is not None},
         **({"properties": _mapping(collection.properties)} if collection.properties else {}),
-        "features": [encode(element) for element in elements],
+        **({"features": [encode(element) for element in elements]} if listed else {}),
     }
 
 
@@ -100,8 +107,8 @@ def _columns(elements: list[Any]) -> dict[str, str]:
 _ENCODERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (np.generic, lambda value: encode(value.item())),
     (RegionTable, lambda table: orjson.Fragment(table.json())),
-    (list, lambda value: [encode(item) for item in value]),
-    (tuple, lambda value: [encode(item) for item in value]),
+    (list, lambda value: [_nested(item) for item in value]),
+    (tuple, lambda value: [_nested(item) for item in value]),
     (Mapping, _mapping),
     (Image, _image),
     (Feature, _feature),

@@ -135,7 +135,9 @@ def _parts_inside(cols: Ints, rows: Ints, area: BaseGeometry) -> NDArray[np.floa
         c, r = cols[start : start + _BATCH], rows[start : start + _BATCH]
         near = shapely.clip_by_rect(area, int(c.min()), int(r.min()), int(c.max()) + 1, int(r.max()) + 1)
         parts.append(shapely.area(shapely.intersection(shapely.box(c, r, c + 1, r + 1), near)))
-    return np.concatenate(parts) if parts else np.zeros(0)
+    found = np.concatenate(parts) if parts else np.zeros(0)
+    # A pixel whose edge lies on the area's, but for the last bit, is inside or outside.
+    return np.where(np.abs(found - np.rint(found)) < 1e-9, np.rint(found), found)
 
 
 def blocks(cells: Cells, projection: Projection) -> Iterator[Block]:

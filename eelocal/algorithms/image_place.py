@@ -102,7 +102,10 @@ def clip_to_bounds_and_scale(
     grid = snapped(projection, bounds)
     anchored = Projection(grid.crs, grid.transform)
     bands = [replace(_in_projection(b, anchored), dimensions=(grid.width, grid.height)) for b in input.bands]
-    return input.with_bands(bands).with_footprint(Geometry(shapely.box(*bounds), base.crs).lonlat)
+    outline = Geometry(shapely.box(*bounds), base.crs)
+    # The footprint keeps the system of the image: geedim's test_prepare_export_collection_buffer.
+    properties = {**input.properties, "system:footprint": outline.encode()}
+    return input.with_bands(bands).with_footprint(outline.lonlat).with_properties(properties)
 
 
 @algorithm("Image.pixelLonLat")

@@ -201,11 +201,16 @@ def _outputs(reducer: Reducer, stacks: Sequence[Pixels], weights: NDArray[np.flo
         columns = [stack.values[valid].tolist() for stack in stacks]
         return reducer.rows(list(zip(*columns, strict=True)))
     if not weights.size:
-        return {name: 0 if name in ("count", "sum") else None for name in reducer.outputs}
+        return {name: _nothing(name) for name in reducer.outputs}
     doubles = [Pixels(stack.values.astype(np.float64), stack.valid) for stack in stacks]
     results = reducer.reduce(doubles, weights if reducer.weighted else None)
     pairs = zip(reducer.outputs, results, strict=True)
-    return {name: pixels.values.item() if bool(pixels.valid) else None for name, pixels in pairs}
+    return {name: pixels.values.item() if bool(pixels.valid) else _nothing(name) for name, pixels in pairs}
+
+
+def _nothing(output: str) -> int | None:
+    """What a reducer gives for no pixel at all."""
+    return 0 if output in ("count", "sum") else None
 
 
 def _weighted_cells(region: Geometry, projection: Projection, reducer: Reducer) -> tuple[Cells, NDArray[np.float64]]:

@@ -18,7 +18,7 @@ from eelocal import registry
 from eelocal.algorithms.image_math import finite
 from eelocal.algorithms.reducers import named
 from eelocal.errors import EarthEngineError
-from eelocal.grid import Grid, Pixels
+from eelocal.grid import Grid, Pixels, alignment
 from eelocal.registry import algorithm
 from eelocal.values.image import Band, Image
 from eelocal.values.pixeltype import DOUBLE, FLOAT, PixelType
@@ -291,7 +291,7 @@ def spectral_distance(image1: Image, image2: Image, metric: str) -> Image:
 
 @algorithm("Image.reduceResolution", keeps="image")
 def reduce_resolution(image: Image, reducer: Reducer, bestEffort: bool, maxPixels: int) -> Image:
-    """Where larger pixels are asked for, each is a reducer over the image's own pixels whose centres are in it."""
+    """Where larger pixels are asked for, each is a reducer over the image's own pixels, by the part that is in it."""
     return image.with_bands([_coarse(band, reducer, maxPixels, best=bestEffort) for band in image.bands])
 
 
@@ -303,9 +303,12 @@ def _coarse(band: Band, reducer: Reducer, limit: int, *, best: bool) -> Band:
         if factor * factor > limit and not best:
             raise EarthEngineError(f"Too many input pixels per output pixel: {factor * factor}; maxPixels is {limit}.")
         factor = min(factor, max(1, math.isqrt(limit)))
+        a, b, c, d, e, f = grid.transform
+        fine = (a / factor, b / factor, c, d / factor, e / factor, f)
+        if alignment(Grid(grid.crs, fine, 1, 1), band.projection) is None:
+            factor = max(4, 2 * factor)  # parts of pixels, by samples
         if reducer.reduce is None:
             raise EarthEngineError("This reducer cannot be applied to pixels.")
-        a, b, c, d, e, f = grid.transform
         fine = (a / factor, b / factor, c, d / factor, e / factor, f)
         values, valid = band.pixels(Grid(grid.crs, fine, grid.width * factor, grid.height * factor))
         shape = (grid.height, factor, grid.width, factor)

@@ -88,7 +88,7 @@ class Collection(Element):
                 elif not drop_nulls:
                     raise EarthEngineError("A mapped algorithm must return an Element, not null.").at("Collection.map")
 
-        result = self.like(source, keep_id=False)
+        result = self.like(source)
         result.counted = None if drop_nulls else self
         return result
 

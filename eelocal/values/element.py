@@ -38,6 +38,9 @@ class Element:
         """The same element with these properties instead; those set to None are gone."""
         new = copy.copy(self)
         new.properties = {key: value for key, value in properties.items() if value is not None}
+        for name, attribute in _SPECIAL.items():
+            if name in new.properties:
+                setattr(new, attribute, new.properties.pop(name))
         return new
 
     def set(self, **changes: Any) -> Self:
