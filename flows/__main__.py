@@ -107,6 +107,8 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
     from flows.download import download  # noqa: PLC0415  importing Prefect takes a second or two
     from flows.progress import watcher  # noqa: PLC0415
 
+    # Prefect makes this folder, but not the ones above it, and then waits two minutes for a server that cannot start.
+    Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().mkdir(parents=True, exist_ok=True)
     with _progress_bar() as advance:
         watcher.set(advance)
         state = download(job, fresh=fresh, return_state=True)
