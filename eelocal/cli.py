@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--compute-quota", type=float, metavar="N", help="a project's EECU-seconds until it is in restricted mode")
     add("--time-limit", type=float, default=300.0, metavar="S", help='seconds until "Computation timed out."')
     add("--workers", type=int, metavar="N", help="evaluations at once, however many requests there are")
+    add("--memory-limit", type=_megabytes, default=_megabytes("4096"), metavar="MB", help="memory of the process")
     add("--faults", metavar="FILE", help="what goes wrong: a plan in JSON or YAML")
     add("--oauth", default=False, metavar="KEYFILE", help="ask for credentials; writes a service account's key here")
     add("--oauth-project", default="local-project", metavar="P", help="the project that account may use")
@@ -61,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
         stop.wait()
     return 0
+
+
+def _megabytes(text: str) -> int:
+    return int(float(text) * 2**20)
 
 
 def _wait_for_end_of_input(stop: threading.Event) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eelocal.texts import MEMORY_LIMIT, TIMED_OUT
+
 # https://cloud.google.com/apis/design/errors#handling_errors
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -65,3 +67,21 @@ class EarthEngineError(Exception):
 
 class NoValueError(EarthEngineError):
     """A property or key that is not there."""
+
+
+class Aborted(Exception):
+    """Ends a whole evaluation. No `EarthEngineError`: no algorithm's name comes before it, nothing goes on after it."""
+
+    message = "The evaluation was ended."
+
+
+class TimedOut(Aborted):
+    """It took too long."""
+
+    message = TIMED_OUT
+
+
+class OutOfMemory(Aborted):
+    """It needs more memory than there is."""
+
+    message = MEMORY_LIMIT

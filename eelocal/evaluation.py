@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from eelocal.assets import Assets
-from eelocal.errors import EarthEngineError
+from eelocal.errors import TimedOut
 
 T = TypeVar("T")
 TIME_LIMIT = 300.0  # seconds of an interactive request: https://developers.google.com/earth-engine/guides/usage
@@ -31,7 +31,7 @@ class Evaluation:
     def check_time(self) -> None:
         """Raises Earth Engine's own error when the request has taken too long."""
         if time.monotonic() > self.deadline:
-            raise EarthEngineError("Computation timed out.")
+            raise TimedOut
 
     def remember(self, key: Any, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """The value of a key, made once unless the cache has run over."""

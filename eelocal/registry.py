@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from eelocal.errors import EarthEngineError
+from eelocal.evaluation import current
 from eelocal.promote import promote
 from eelocal.signatures import Argument, Signature, signatures
 
@@ -45,7 +46,9 @@ class Algorithm:
 
         Raises:
             EarthEngineError: with the algorithm's name, for a wrong argument or a failed evaluation.
+            Aborted: it took too long or needs too much memory.
         """
+        current().check_time()
         name = self.signature.name
         unknown = [key for key in thunks if key not in self.signature.names]
         if unknown:

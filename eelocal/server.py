@@ -18,13 +18,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from eelocal import control, wire
 from eelocal.answers import Answer, Request, error_answer
 from eelocal.assets import Assets
-from eelocal.errors import EarthEngineError
+from eelocal.errors import Aborted, EarthEngineError
 from eelocal.faults import Faults
 from eelocal.gate import Gate
 from eelocal.identity import TOKEN_PATH, Identity
 from eelocal.quota import Limits, Quota
 from eelocal.service import Route, Service, find_route, operation_of
 from eelocal.texts import INTERNAL, MEMORY_LIMIT
+from eelocal.watch import Watch
 
 _GZIP_FROM = 1024  # bytes; below it a gzip header costs more than it saves
 _GZIP_TO = 2**20  # bytes on loopback; 60 MB of JSON take 0.7 s to compress and 0.05 s to send
@@ -117,6 +118,7 @@ class LocalEarthEngine:
         compute_quota: float | None = None,
         time_limit: float = 300.0,
         workers: int | None = None,
+        memory_limit: int | None = 4 * 2**30,
         faults: Any = None,
         oauth: str | Path | bool = False,
         oauth_project: str = "local-project",
@@ -140,6 +142,7 @@ class LocalEarthEngine:
             compute_quota: EECU-seconds of a project until it is in restricted mode.
             time_limit: seconds until a request gets "Computation timed out."
             workers: evaluations at once, however many requests there are; None for one a processor, at least two.
+            memory_limit: bytes of the process beyond which an evaluation ends with "User memory limit exceeded."
             faults: a plan of faults, see `eelocal.faults.Faults`.
             oauth: ask for credentials; a path is where the key file of the service account is written.
             oauth_project: the project which that account may use.
@@ -151,6 +154,7 @@ class LocalEarthEngine:
         self.pace = Pace(latency, per_mpx)
         self.quota = Quota(Limits(max_concurrent, max_per_second, max_per_minute, compute_quota, retry_after))
         self.gate = Gate(workers, patience=time_limit)
+        self.watch = Watch(time_limit, memory_limit)
         self.faults = Faults(faults)
         self.identity = Identity(oauth_project, token_lifetime) if oauth else None
         self.compress = compress
@@ -240,7 +244,7 @@ class LocalEarthEngine:
         service = self.service if assets is self.assets else replace(self.service, assets=assets)
         if not route.heavy:
             return route.handler(service, request, names)
-        with self.gate.slot():
+        with self.gate.slot(), self.watch.over():
             begin = time.thread_time()
             try:
                 answer = route.handler(service, request, names)
@@ -276,6 +280,8 @@ def _as_error(fault: Exception) -> EarthEngineError:
     """What the caller is told of an exception."""
     if isinstance(fault, EarthEngineError):
         return fault
+    if isinstance(fault, Aborted):
+        return EarthEngineError(fault.message)
     if isinstance(fault, RecursionError):
         return EarthEngineError("The expression is nested too deeply.")
     if isinstance(fault, MemoryError):

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from eelocal.errors import OutOfMemory
 from eelocal.evaluation import current
 from eelocal.grid import Grid, Pixels
 from eelocal.values.element import Element
@@ -18,6 +19,7 @@ from eelocal.values.geometry import Geometry, geojson
 from eelocal.values.pixeltype import PixelType
 from eelocal.values.projection import WGS84, Projection
 
+MAX_PIXELS = 2**26  # of a band at once: half a gigabyte of doubles
 Read = Callable[[Grid], Pixels]
 
 
@@ -49,6 +51,8 @@ class Band:
         """Values in the type's dtype (anything where not valid) and validity, of the grid's shape."""
         evaluation = current()
         evaluation.check_time()
+        if grid.width * grid.height > MAX_PIXELS:
+            raise OutOfMemory
         if self.stored:
             return self.read(grid)
         return evaluation.remember((self.read, grid), lambda: self.read(grid), _size)
