@@ -1,8 +1,9 @@
-"""Folders of GeoTIFFs as collections, described by a catalogue file. The format is in docs/eelocal.md."""
+"""Folders of GeoTIFFs as collections, alone or described by a catalogue file. The format is in docs/eelocal.md."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +19,27 @@ from shapely.geometry.base import BaseGeometry
 
 from eelocal.assets import Assets, Band
 from eelocal.errors import EarthEngineError
-from eelocal.geotiff import BandFile, read_window, scan
+from eelocal.geotiff import BandFile, read_window, scan, tags
 from eelocal.values.date import parse_iso
 from eelocal.values.geometry import Geometry
 from eelocal.values.image import footprint_property
 
 CATALOGUES = ("eelocal.yaml", "eelocal.yml", "eelocal.json")
 _TIFFS = (".tif", ".tiff")
-_STAMP = re.compile(r"(?<!\d)((?:19|20)\d{2})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2}))?(?!\d)")
+_STAMP = re.compile(
+    r"(?<!\d)((?:19|20)\d{2})[-:]?(0[1-9]|1[0-2])[-:]?([0-3]\d)(?:[T _-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)"
+)
+# What the names of the files of one scene differ in: a resolution or a band.
+_PART = re.compile(r"[_.-](R?\d{1,4}m|B\d{1,2}A?)$", re.IGNORECASE)
+_TIME_TAGS = (
+    "system:time_start",
+    "datetime",
+    "ACQUISITIONDATETIME",
+    "ACQUISITION_DATE",
+    "DATE_ACQUIRED",
+    "TIFFTAG_DATETIME",
+)
+_POLICIES = ("MEAN", "SAMPLE", "MODE")
 
 
 class CatalogueError(EarthEngineError, ValueError):
@@ -95,17 +109,106 @@ class FolderCollection:
 
 def load_folder(path: Path) -> Assets:
     """Assets of a catalogue file, or of a folder with one in it, or of a folder of GeoTIFFs without one."""
+    from eelocal.stac import ENTRIES, is_stac, load_stac  # noqa: PLC0415  - it builds on this module
+
     if path.is_file():
-        return _from_catalogue(path)
+        return load_stac(path) if is_stac(path) else _from_catalogue(path)
     if not path.is_dir():
         raise CatalogueError(f"{path} is neither a folder nor a catalogue file.")
     found = next((path / name for name in CATALOGUES if (path / name).is_file()), None)
     if found is not None:
         return _from_catalogue(found)
-    if not any(child.suffix.lower() in _TIFFS for child in path.iterdir()):
-        raise CatalogueError(f"{path} has no GeoTIFF and none of {', '.join(CATALOGUES)}.")
-    collection = _collection(path.name, path, {"id": path.name, "folder": "."})
-    return Assets(collections={collection.id: collection})
+    entry = next((path / name for name in ENTRIES if is_stac(path / name)), None)
+    return load_stac(entry) if entry is not None else _from_tree(path)
+
+
+def _from_tree(root: Path) -> Assets:
+    """A collection for every folder with GeoTIFFs, under the names of the folders from the root on."""
+    root = root.resolve()
+    folders = sorted({file.parent for file in root.rglob("*") if file.suffix.lower() in _TIFFS})
+    if not folders:
+        raise CatalogueError(f"{root} has no GeoTIFF and none of {', '.join(CATALOGUES)}.")
+    made = [_plain_collection(folder, "/".join((root.name, *folder.relative_to(root).parts))) for folder in folders]
+    return Assets(collections={collection.id: collection for collection in made})
+
+
+def _plain_collection(folder: Path, identity: str) -> FolderCollection:
+    """GeoTIFFs without a catalogue: an image for each, or for those that differ in a resolution or a band."""
+    collection = FolderCollection(identity)
+    scenes: dict[str, list[Path]] = {}
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in _TIFFS):
+        scenes.setdefault(_PART.sub("", path.stem), []).append(path)
+    for scene, paths in scenes.items():
+        index = scene if len(paths) > 1 else paths[0].stem
+        files = _described_by_names(paths)
+        found = tags(paths[0])
+        moment = _stamped(index) or next((t for t in map(_stamped, _times(found)) if t is not None), None)
+        time = {} if moment is None else {"system:time_start": moment, "system:time_end": moment}
+        properties = {**_tag_properties(found), **_scales(files), **time, "system:index": index}
+        collection.images[index] = FolderImage(f"{identity}/{index}", _version(files), properties, files)
+    return collection
+
+
+def _described_by_names(paths: Sequence[Path]) -> dict[str, BandFile]:
+    """Bands of the files of a scene; one without a description is named by what its file's name ends in."""
+    found: dict[str, BandFile] = {}
+    for path in paths:
+        part = _PART.search(path.stem)
+        bands = scan(path)
+        for band in bands:
+            name = band.band.name
+            if not band.described and part and part.group(1).upper().startswith("B") and len(bands) == 1:
+                name = part.group(1)
+            elif name in found and part:
+                name = f"{name}_{part.group(1)}"
+            found.setdefault(name, band.named(name))
+    return found
+
+
+def _times(found: Mapping[str, str]) -> list[str]:
+    return [found[name] for name in _TIME_TAGS if name in found]
+
+
+def _tag_properties(found: Mapping[str, str]) -> dict[str, Any]:
+    """Tags as properties, but for those of the format; numbers as numbers."""
+    kept = {key: value for key, value in found.items() if key != "AREA_OR_POINT" and not key.startswith("TIFFTAG_")}
+    return {key: as_number(value) for key, value in kept.items()}
+
+
+def as_number(text: str) -> Any:
+    """A number if the text is one."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return value if math.isfinite(value) else text
+
+
+def _scales(files: Mapping[str, BandFile]) -> dict[str, Any]:
+    """Scale and offset that files declare; as in Earth Engine, pixels are served as they are stored."""
+    result: dict[str, Any] = {}
+    for name, entry in files.items():
+        if entry.declared != (1.0, 0.0):
+            result |= {f"{name}_scale": entry.declared[0], f"{name}_offset": entry.declared[1]}
+    return result
+
+
+def _stamped(text: str) -> int | None:
+    """Milliseconds of the first date in a text, or of a text that is milliseconds."""
+    if re.fullmatch(r"-?\d{11,14}", text):
+        return int(text)
+    found = _STAMP.search(text)
+    if not found:
+        return None
+    parts = [int(part) for part in found.groups(default="0")]
+    try:
+        return int(datetime(*parts, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]
+    except ValueError:
+        return None
 
 
 def _from_catalogue(path: Path) -> Assets:
@@ -139,8 +242,10 @@ _COLLECTION_KEYS = {
     "image_properties",
     "table",
     "nodata",
+    "pyramiding",
+    "scaled",
 }
-_IMAGE_KEYS = {"id", "files", "bands", "properties", "time", "nodata"}
+_IMAGE_KEYS = {"id", "files", "bands", "properties", "time", "nodata", "pyramiding", "scaled"}
 
 
 def _checked(path: Path, entry: Any, known: set[str], needed: Sequence[str]) -> dict[str, Any]:
@@ -249,14 +354,7 @@ def _time(scene: str, row: Mapping[str, Any], entry: Mapping[str, Any]) -> int |
         value = row.get(str(entry["time"]))
         if value is not None:
             return int(value) if isinstance(value, (int, float)) else int(parse_iso(str(value)).ms)
-    found = _STAMP.search(scene)
-    if not found:
-        return None
-    parts = [int(part) for part in found.groups(default="0")]
-    try:
-        return int(datetime(*parts, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]
-    except ValueError:
-        return None
+    return _stamped(scene)
 
 
 def _banded(paths: Sequence[Path], entry: Mapping[str, Any]) -> dict[str, BandFile]:
@@ -264,7 +362,8 @@ def _banded(paths: Sequence[Path], entry: Mapping[str, Any]) -> dict[str, BandFi
     found: dict[str, BandFile] = {}
     for path in paths:
         for band in scan(path, entry.get("nodata")):
-            found.setdefault(band.band.name, band)
+            made = band.scaled(*band.declared) if entry.get("scaled") else band
+            found.setdefault(band.band.name, made.with_policy(_policy(entry, band)))
     order = entry.get("bands")
     if order is None:
         return found
@@ -272,6 +371,15 @@ def _banded(paths: Sequence[Path], entry: Mapping[str, Any]) -> dict[str, BandFi
     if missing:
         raise CatalogueError(f"{paths[0].name}: no band {missing[0]!r}; there are {', '.join(found)}.")
     return {name: found[name] for name in order}
+
+
+def _policy(entry: Mapping[str, Any], band: BandFile) -> str:
+    """How coarser levels are made: one policy for all bands, or one for each by name."""
+    declared = entry.get("pyramiding", band.band.pyramiding)
+    found = declared.get(band.band.name, band.band.pyramiding) if isinstance(declared, Mapping) else declared
+    if found not in _POLICIES:
+        raise CatalogueError(f"The pyramiding policy must be one of {', '.join(_POLICIES)}. Got {found!r:.80}.")
+    return str(found)
 
 
 def _version(files: Mapping[str, BandFile]) -> int:
