@@ -149,7 +149,9 @@ def present_in(outline: BaseGeometry | None, grid: Grid) -> NDArray[np.bool_]:
     if not outline.intersects(frame):
         return np.zeros(grid.shape, bool)
     shapely.prepare(outline)
-    touched: NDArray[np.bool_] = shapely.intersects(outline, _pixel_shapes(grid)).reshape(grid.shape)
+    touched: NDArray[np.bool_] = shapely.contains_xy(outline, *_centres(grid))
+    rest = np.flatnonzero(~touched)
+    touched.reshape(-1)[rest] = shapely.intersects(outline, _pixel_shapes(grid, rest))
     return touched
 
 
@@ -163,16 +165,22 @@ def frame_of(grid: Grid) -> BaseGeometry:
     return current().remember(("frame", grid), make, lambda _: 200)
 
 
-def _pixel_shapes(grid: Grid) -> NDArray[Any]:
-    def make() -> NDArray[Any]:
-        u, v = np.meshgrid(np.arange(grid.width + 1.0), np.arange(grid.height + 1.0))
-        x, y = _degrees(grid.crs, *apply(grid.transform, u, v))
-        corner = np.stack([x, y], axis=-1)
-        rings = np.stack([corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]], axis=2)
-        shapes: NDArray[Any] = shapely.polygons(rings.reshape(-1, 4, 2))
-        return shapes
+def _centres(grid: Grid) -> tuple[Any, Any]:
+    def make() -> tuple[Any, Any]:
+        x, y = _degrees(grid.crs, *grid.centres())
+        return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
-    return current().remember(("pixel shapes", grid), make, lambda shapes: int(shapes.size) * 200)
+    return current().remember(("centres", grid), make, lambda found: 2 * int(found[0].nbytes))
+
+
+def _pixel_shapes(grid: Grid, wanted: NDArray[np.int64]) -> NDArray[Any]:
+    """The outlines of some pixels, by their numbers row by row."""
+    rows, cols = np.divmod(wanted, grid.width)
+    u = np.stack([cols, cols + 1, cols + 1, cols], axis=-1).astype(np.float64)
+    v = np.stack([rows, rows, rows + 1, rows + 1], axis=-1).astype(np.float64)
+    x, y = _degrees(grid.crs, *apply(grid.transform, u, v))
+    shapes: NDArray[Any] = shapely.polygons(np.stack([x, y], axis=-1))
+    return shapes
 
 
 def _degrees(crs: str, x: Any, y: Any) -> tuple[Any, Any]:
