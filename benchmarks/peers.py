@@ -385,11 +385,12 @@ def main():
         subprocess.run([sys.executable, HERE / "source.py", "make", folder / "data", side, scenes], check=True)
         with prefect_server(folder) as prefect:
             bench = Bench(folder, prefect, options.runs, options.small)
+            loads = [os.getloadavg()[0]]
             for case in options.case or CASES:
                 lines += CASES[case](bench)
-    print(
-        f"\n{os.cpu_count()} cores, Python {platform.python_version()}, {options.runs} runs: median (least to most)\n"
-    )
+                loads.append(os.getloadavg()[0])
+    print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, {options.runs} runs: median (least to most)")
+    print("Load average before the first case and after each:", ", ".join(f"{load:.1f}" for load in loads), end="\n\n")
     print(table(HEADER, bench.rows), end="\n\n")
     print(table(["case", "ratio", "median (least to most)", "to reach", ""], lines))
 
