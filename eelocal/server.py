@@ -20,7 +20,7 @@ from eelocal.answers import Answer, Request, error_answer
 from eelocal.assets import Assets
 from eelocal.errors import Aborted, EarthEngineError
 from eelocal.faults import Faults
-from eelocal.gate import Gate
+from eelocal.gate import Gate, share_arenas
 from eelocal.identity import TOKEN_PATH, Identity
 from eelocal.quota import Limits, Quota
 from eelocal.service import Route, Service, find_route, operation_of
@@ -192,6 +192,7 @@ class LocalEarthEngine:
         if self._server is not None:
             return self
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
+        share_arenas(self.gate.workers)
         self._server = _Server(self._address, self)
         if self.identity is not None and self._key_path is not None:
             self.identity.write_key(self._key_path, self.url)
