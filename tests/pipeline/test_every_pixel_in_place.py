@@ -13,7 +13,7 @@ import rasterio
 import shapely
 import yaml
 from coded_service import CodedService
-from coded_world import make_collection, parse_crs, reproject_geometry
+from coded_world import CodedCollection, make_collection, parse_crs, reproject_geometry
 from pixel_check import (
     check_alignment,
     check_extent,
@@ -112,6 +112,7 @@ DRIFT = make_collection(
     JUNE[:2],
     origins=[(190615.1700898306, 5568907.024637105), (190615.1700898306 + 1234.37, 5568907.024637105 - 987.61)],
 )
+TILE = ("EPSG:32631", (10, 0, 499980, 0, -10, 5700000), (3000, 3000))
 PER_BAND = make_collection(
     "CODED/PER_BAND",
     "EPSG:32631",
@@ -129,7 +130,20 @@ TWINS = make_collection(
     {"B4": "uint16"},
     ["2023-06-01T10:30:15.100Z", "2023-06-01T10:30:15.900Z"],
 )
-COLLECTIONS = [S2, S2_COARSE, SOUTH, LANDSAT, DEM, CLIMATE, UPWARD, WEB, POLAR, DRIFT, PER_BAND, TWINS]
+PER_BAND_BYTES = make_collection("CODED/PER_BAND_BYTES", *TILE, {"a": "uint8", "b": "uint8"}, JUNE[:1], mask="per_band")
+SIGNED = make_collection("CODED/SIGNED", *TILE, {"small": "int8", "large": "uint32"}, JUNE[:1])
+EMPTY = make_collection("CODED/EMPTY", *TILE, {"B4": "uint16"}, JUNE[:2], mask="all")
+_WEST = make_collection("CODED/ZONES", *TILE, {"B4": "uint16"}, JUNE[:1]).scenes[0]
+_EAST = make_collection(
+    "CODED/ZONES", "EPSG:32632", (10, 0, 79980, 0, -10, 5720000), (3000, 3000), {"B4": "uint16"}, JUNE[1:2]
+).scenes[0]
+ZONES = CodedCollection(
+    "CODED/ZONES", (_WEST, dataclasses.replace(_EAST, number=1, index=_EAST.index.replace("N00", "N01")))
+)
+COLLECTIONS = [
+    *(S2, S2_COARSE, SOUTH, LANDSAT, DEM, CLIMATE, UPWARD, WEB, POLAR, DRIFT, PER_BAND, TWINS),
+    *(PER_BAND_BYTES, SIGNED, EMPTY, ZONES),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +295,24 @@ CASES = [
         native=False,
     ),
     native("masks-of-their-own", PER_BAND, ("a", "b"), (500, 640, 33, 34), size=(33, 34)),
+    # Every value of the type occurs as a valid one and each band has a mask of its own: only a wider type can say so.
+    native("no-value-free", PER_BAND, ("a", "b"), (500, 640, 300, 400), size=(300, 400), dtype="int32"),
+    native("no-byte-free", PER_BAND_BYTES, ("b", "a"), (500, 640, 60, 70), size=(60, 70), dtype="int16"),
+    native("signed-bytes", SIGNED, ("small",), (500, 640, 60, 70), size=(60, 70)),
+    native("unsigned-32", SIGNED, ("large",), (500, 640, 60, 70), size=(60, 70)),
+    native("all-masked", EMPTY, ("B4",), (500, 640, 60, 70), scenes=2, dates=("2023-06-01", "2023-06-06")),
+    degrees(
+        "two-zones",
+        ZONES,
+        ("B4",),
+        3.05,
+        51.4,
+        0.01,
+        0.008,
+        native=False,
+        scenes=2,
+        dates=("2023-06-01", "2023-06-06"),
+    ),
     native("same-second", TWINS, ("B4",), (500, 640, 13, 14), size=(13, 14), scenes=2),
     native(
         "to-degrees", S2, ("B4",), (700, 900, 60, 70), native=False, grid={"crs": "EPSG:4326", "resolution": 0.000123}

@@ -1,7 +1,7 @@
 """`eeflow run` killed with SIGKILL, and fed with faults: never a wrong file, and nothing asked for twice without need.
 
 Moments of killing are counted in requests that the service has seen, never in seconds slept; EEFLOW_TEST_KILLS and
-EEFLOW_TEST_SEED choose how many and which.
+EEFLOW_TEST_SEED choose how many and which; EEFLOW_TEST_LONG=1 adds the test that waits for a killed run's slots.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from coded_world import make_collection
 from pixel_check import check_alignment, check_pixels, scene_of, sha256_of
 
 EEFLOW = Path(sys.executable).parent / "eeflow"
-KILLS = int(os.environ.get("EEFLOW_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("EEFLOW_TEST_KILLS", "2"))
 SEED = int(os.environ.get("EEFLOW_TEST_SEED", "7"))
 AT_ONCE = 4
 RUN_SECONDS = 120
@@ -62,7 +62,7 @@ ONCE = {
 }
 ALWAYS = {
     (transport, fault): faulty(f"ALWAYS/{transport}/{fault}")
-    for transport, fault in (("get_region", "missing"), ("get_region", "shifted"), ("compute_pixels", "shorter"))
+    for transport, fault in (("get_region", "shifted"), ("compute_pixels", "shorter"))
 }
 ODD = {
     (transport, name): faulty(f"ODD/{transport}/{name}")
@@ -419,6 +419,7 @@ def test_the_service_knew_every_algorithm_it_was_asked_for(outcomes, faults):
 
 
 # The shared limit is the whole server's, so this comes when no other run is under way.
+@pytest.mark.skipif(not os.environ.get("EEFLOW_TEST_LONG"), reason="EEFLOW_TEST_LONG=1 runs it")
 @pytest.mark.xfail(strict=True, reason="the slots of a killed run come back only when its lease of 120 s ends")
 def test_a_killed_run_does_not_hold_up_the_next(tmp_path, service, environment, request):
     request.addfinalizer(lambda: set_shared_limits(environment, 1000))
