@@ -18,6 +18,7 @@ from eelocal import registry
 from eelocal.algorithms.image_math import finite
 from eelocal.algorithms.reducers import named
 from eelocal.errors import EarthEngineError
+from eelocal.evaluation import current
 from eelocal.grid import Grid, Pixels, alignment
 from eelocal.registry import algorithm
 from eelocal.values.image import Band, Image
@@ -25,6 +26,7 @@ from eelocal.values.pixeltype import DOUBLE, FLOAT, PixelType
 from eelocal.values.reducer import Reducer
 
 _MAX_REACH = 512  # pixels, as Earth Engine has it
+_MAX_STACK = 2**24  # pixels of all places of a kernel at once
 Shape = Callable[[NDArray[Any], NDArray[Any], float], NDArray[np.bool_]]
 
 
@@ -166,7 +168,14 @@ def _around_reader(
     def read(grid: Grid) -> Pixels:
         if reducer.reduce is None:
             raise EarthEngineError("This reducer cannot be applied to pixels.")
-        found, weights = around(band, grid, kernel.weights(grid.projection.nominal_scale))
+        kernel_weights = kernel.weights(grid.projection.nominal_scale)
+        rows = max(1, _MAX_STACK // max(1, int(np.count_nonzero(kernel_weights)) * grid.width))
+        if rows < grid.height:
+            starts = range(0, grid.height, rows)
+            parts = [read(grid.window(0, r, grid.width, min(rows, grid.height - r))) for r in starts]
+            return Pixels(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
+        current().check_time()
+        found, weights = around(band, grid, kernel_weights)
         stack = Pixels(np.stack([p.values for p in found]), np.stack([p.valid for p in found]))
         factors = np.array(weights)[:, None, None] * np.ones(stack.valid.shape) if weigh and reducer.weighted else None
         result = reducer.reduce([stack], factors)[output]
