@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
 from eeflow.blocks import Block, BlockStore
-from eeflow.errors import RequestError, RequestTooLarge, Stopped, TooManyRequests, TransientError
+from eeflow.errors import BadAnswer, RequestError, RequestTooLarge, Stopped, TooManyRequests, TransientError
 from eeflow.series import Request, Series
 from eeflow.session import Session
 from eeflow.transport import TRANSPORTS, Transport
@@ -121,6 +121,9 @@ def _fetch(session: Session, series: Series, request: Request) -> tuple[dict[str
         body = _ask(transport, session, series, request)
         with _decoding:
             return transport.read(body, series, request), 0
+    except BadAnswer:
+        session.count_failure()
+        raise
     except RequestTooLarge as error:
         parts = request.split()
         if len(parts) == 1:

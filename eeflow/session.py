@@ -82,13 +82,17 @@ class Session:
             except RequestError as error:
                 if isinstance(error, TooManyRequests):
                     self.gate.narrow(entered, error.retry_after)
-                with self._lock:
-                    self.failures += 1
+                self.count_failure()
                 raise
             finally:
                 with self._lock:
                     self.requests += 1
         return answer
+
+    def count_failure(self) -> None:
+        """One more request did not bring what was asked for."""
+        with self._lock:
+            self.failures += 1
 
     def value(self, expression: ee.ComputedObject) -> Any:
         """The decoded result of one `value:compute` request; errors as in `compute`."""

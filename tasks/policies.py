@@ -14,20 +14,23 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from eeflow.errors import TransientError
+from eeflow.errors import BadAnswer, TransientError
 from eeflow.settings import load_settings
 
 RETRIES = 6
+BAD_ANSWER_RETRIES = 2
 # Batches that together fill the process's gate.
 BATCHES_AT_ONCE = 4
 _FIRST_DELAY_SECONDS = 1.0
 # A killed run's slots come back when its lease ends.
-_LEASE_SECONDS = 120
+_LEASE_SECONDS = 60  # the shortest Prefect allows
 
 
-def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task may be tried again: only for reasons that pass."""
+def is_transient(_task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed task may be tried again: only for reasons that pass, and for a wrong answer only so often."""
     error = state.result(raise_on_failure=False)
+    if isinstance(error, BadAnswer):
+        return run.run_count <= BAD_ANSWER_RETRIES
     return isinstance(error, TransientError)
 
 
