@@ -167,6 +167,8 @@ _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Entry point of the command: a mistake in its words is one line too."""
+    if "--debug" not in sys.argv:
+        _keep_stderr_for_ourselves()
     # A polite end is an interruption too: it stops the run's temporary server instead of leaving it behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -177,6 +179,18 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         status = ExitStatus.INTERRUPTED
     sys.exit(status)
+
+
+def _keep_stderr_for_ourselves() -> None:
+    """Child processes and C libraries get no stderr.
+
+    Prefect's temporary server prints tracebacks when it is told to end, and GDAL warns of things that are dealt with.
+    """
+    ours = os.dup(2)
+    sys.stderr = os.fdopen(ours, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 if __name__ == "__main__":
