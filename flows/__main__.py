@@ -167,7 +167,7 @@ _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Entry point of the command: a mistake in its words is one line too."""
-    if "--debug" not in sys.argv:
+    if "--debug" not in sys.argv and sys.stderr is sys.__stderr__:
         _keep_stderr_for_ourselves()
     # A polite end is an interruption too: it stops the run's temporary server instead of leaving it behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
