@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from eelocal.errors import EarthEngineError
+from eelocal.errors import EarthEngineError, OutOfMemory
 from eelocal.evaluation import current
 from eelocal.grid import Grid, to_pixels
 from eelocal.values.geometry import Geometry, point_coordinates
@@ -142,6 +142,8 @@ def _parts_inside(cols: Ints, rows: Ints, area: BaseGeometry) -> NDArray[np.floa
 
 def blocks(cells: Cells, projection: Projection) -> Iterator[Block]:
     """Rectangles which together hold all cells, without much that nobody wants."""
+    if cells.estimate is not None:  # counted, never listed: what is not there cannot be read as masked
+        raise OutOfMemory
     everything = np.arange(cells.cols.size)
     if _dense(cells.cols, cells.rows) or cells.cols.size * _SPARSE > _box_size(cells.cols, cells.rows):
         # Cells in raster order are cut into strips, so that no more than a few are in memory at once.

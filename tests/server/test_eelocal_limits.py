@@ -103,6 +103,12 @@ def test_too_many_pixels_in_a_region_recorded(engine):
     )
 
 
+def test_more_pixels_than_can_be_listed_are_refused_and_not_empty(engine):
+    """The text is recorded; that a mean over them fails is assumed."""
+    many = ee.Image("T/C/0").reduceRegion("mean", square(8000), 10, "EPSG:32631", maxPixels=10**12)
+    assert message(many.getInfo) == "User memory limit exceeded."
+
+
 def test_missing_assets_are_denied_recorded(engine):
     """The text is recorded, its status of 403 assumed."""
     with pytest.raises(urllib.error.HTTPError) as caught:
