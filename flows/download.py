@@ -117,9 +117,10 @@ def _fetch(plan: Plan, store: BlockStore, fresh: bool, tally: _Tally) -> None:
         for key in (key for batch in batches for key in batch.keys):
             store.discard(key)
     tally.cached += sum(store.has(key) for batch in batches for key in batch.keys)
-    stored = [batch for batch in batches if not batch.missing(store)]
-    missing = [batch for batch in batches if batch.missing(store)]
-    stage = Stage("fetch", sum(batch.missing(store) for batch in missing))
+    open_requests = [batch.missing(store) for batch in batches]
+    stored = [batch for batch, count in zip(batches, open_requests, strict=True) if not count]
+    missing = [batch for batch, count in zip(batches, open_requests, strict=True) if count]
+    stage = Stage("fetch", sum(open_requests))
     fetching = Fetching(store, Control(stage.advance))
     futures = [
         *fetch_task.map(stored, unmapped(fetching)),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eelocal import registry
+from eelocal.algorithms.numbers import ALIASES
 from eelocal.errors import EarthEngineError
 from eelocal.grid import Grid, Pixels
 from eelocal.values.image import Band, Image
@@ -177,14 +178,6 @@ BINARY: dict[str, Binary] = {
     "leftShift": Binary(_bits(np.left_shift), _shift_type),
     "rightShift": Binary(_bits(np.right_shift), union_type),
 }
-_ALIASES = {
-    "bitwise_and": "bitwiseAnd",
-    "bitwise_or": "bitwiseOr",
-    "bitwise_xor": "bitwiseXor",
-    "left_shift": "leftShift",
-    "right_shift": "rightShift",
-    "first_nonzero": "firstNonZero",
-}
 
 
 def _binary(operation: Binary) -> Callable[[Image, Image], Image]:
@@ -241,7 +234,7 @@ def _cast(kind: PixelType) -> Callable[[Image], Image]:
 
 for _name, _operation in BINARY.items():
     registry.add(f"Image.{_name}", _binary(_operation), keeps=("image1", "image2"))
-for _alias, _name in _ALIASES.items():
+for _alias, _name in ALIASES.items():
     registry.add(f"Image.{_alias}", _binary(BINARY[_name]), keeps=("image1", "image2"))
 for _name, _kind in CASTS.items():
     registry.add(f"Image.{_name}", _cast(_kind), keeps=("value",))

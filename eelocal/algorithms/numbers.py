@@ -86,7 +86,7 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "leftShift": shift,
     "rightShift": lambda a, b: whole(a) >> (whole(b) & 63),
 }
-_ALIASES = {
+ALIASES = {
     "bitwise_and": "bitwiseAnd",
     "bitwise_or": "bitwiseOr",
     "bitwise_xor": "bitwiseXor",
@@ -176,7 +176,7 @@ def _cast(kind: PixelType) -> Callable[..., Any]:
 
 for _name, _function in BINARY.items():
     registry.add(f"Number.{_name}", _binary(_function))
-for _alias, _name in _ALIASES.items():
+for _alias, _name in ALIASES.items():
     registry.add(f"Number.{_alias}", _binary(BINARY[_name]))
 for _name, _change in UNARY.items():
     registry.add(f"Number.{_name}", _unary(_change))
