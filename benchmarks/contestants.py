@@ -38,7 +38,7 @@ def _connect(url):
 
 
 def _job(task):
-    from eeflow.config import parse_job
+    from eeflow.jobfile import parse_job
 
     job = {
         "name": task["name"],

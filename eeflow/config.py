@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from eeflow.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 
 class _Model(BaseModel):
@@ -66,8 +61,7 @@ class Dates(_Model):
         if self.last is not None:
             if self.start or self.end:
                 raise ValueError("gives both last and start/end; give one of the two")
-            if not re.fullmatch(r"[1-9]\d{0,4}[dw]", self.last):
-                raise ValueError(f"has last {self.last!r}; it must be days or weeks, such as 30d or 8w")
+            _checked_days(self.last, "has last")
         elif not (self.start and self.end):
             raise ValueError("needs start and end, or last")
         elif self.start >= self.end:
@@ -79,8 +73,7 @@ class Dates(_Model):
         if self.last is not None:
             today = (now or datetime.now(UTC)).astimezone(UTC).date()
             end = today + timedelta(days=1)
-            days = int(self.last[:-1]) * (7 if self.last.endswith("w") else 1)
-            return _midnight(end - timedelta(days=days)), _midnight(end)
+            return _midnight(end - days(self.last)), _midnight(end)
         assert self.start and self.end  # the validator above
         return _midnight(self.start), _midnight(self.end)
 
@@ -111,12 +104,108 @@ class GridOptions(_Model):
     resolution: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="CRS units per pixel; empty: the finest chosen band's own."
     )
+    transform: tuple[float, float, float, float, float, float] | None = Field(
+        None,
+        description="Instead of the area's own extent: the six numbers of the outer-edge transform (x size, 0, left, "
+        "0, -y size, top) in `crs`; with `shape`.",
+    )
+    shape: tuple[PositiveInt, PositiveInt] | None = Field(None, description="height, width; with `transform`.")
+    resampling: Literal["nearest", "bilinear", "bicubic"] = Field(
+        "nearest",
+        description="How pixels of another grid than a band's own are taken; classes and flags always nearest.",
+    )
+
+    @model_validator(mode="after")
+    def _whole_grid(self) -> Self:
+        if (self.transform is None) != (self.shape is None):
+            raise ValueError("gives transform or shape alone; a grid of your own needs both")
+        if self.transform is None:
+            return self
+        if self.resolution is not None or self.crs == "utm":
+            raise ValueError("gives transform beside resolution or crs: utm; the transform says it all")
+        a, b, _, d, e, _ = self.transform
+        if b or d or a <= 0 or e >= 0:
+            raise ValueError(f"has transform {list(self.transform)}; it must be north up: size, 0, left, 0, -size, top")
+        return self
 
 
 class Product(_Model):
     """What one output raster holds."""
 
-    kind: Literal["scene"] = Field("scene", description="scene: one GeoTIFF per acquisition.")
+    kind: Literal["scene", "day", "composite"] = Field(
+        "scene",
+        description="scene: one GeoTIFF per acquisition; day: the scenes of one pass mosaicked; composite: the scenes "
+        "of a period merged by `method`.",
+    )
+    method: Literal["mosaic", "median", "mean", "min", "max", "least_cloudy", "best_pixel"] | None = Field(
+        None,
+        description="How scenes become one raster. mosaic: the most recent valid pixel; least_cloudy: that of the "
+        "scene with the least cloud over the area; best_pixel: that with the highest Cloud Score+. Empty: mosaic for "
+        "day, median for composite.",
+    )
+    every: str = Field(
+        "all",
+        description="A composite for each `month`, for so many days (`16d`), or one for `all` of the period.",
+    )
+    min_valid_fraction: float = Field(
+        0, ge=0, le=1, description="A product with a smaller share of valid pixels is not kept."
+    )
+
+    @field_validator("every")
+    @classmethod
+    def _period(cls, every: str) -> str:
+        if not re.fullmatch(r"all|month|[1-9]\d{0,3}d", every):
+            raise ValueError(f"is {every!r}; it must be all, month, or a number of days such as 16d")
+        return every
+
+    @model_validator(mode="after")
+    def _method_of_kind(self) -> Self:
+        if self.kind == "scene" and self.method:
+            raise ValueError(f"has method {self.method} with kind scene, which merges nothing; say kind: composite")
+        if self.kind != "composite" and self.every != "all":
+            raise ValueError(f"has every {self.every} with kind {self.kind}; periods are those of a composite")
+        return self
+
+    @property
+    def merging(self) -> str | None:
+        """How scenes become one raster; None where each stays its own."""
+        return self.method or {"day": "mosaic", "composite": "median"}.get(self.kind)
+
+
+class Clouds(_Model):
+    """Which pixels count as cloud, and how much cloud over the area is too much."""
+
+    method: Literal["none", "scl", "qa60", "cloud-score-plus", "qa_pixel"] = Field(
+        "none",
+        description="scl: Sentinel-2 scene classes; qa60: Sentinel-2 cloud flags; cloud-score-plus: Google's Cloud "
+        "Score+ of Sentinel-2; qa_pixel: Landsat's quality flags.",
+    )
+    max_fraction: float | None = Field(
+        None, ge=0, le=1, description="Scenes with a larger share of cloud, over the area itself, are left out."
+    )
+    mask: bool = Field(True, description="Mask cloudy pixels; false only judges by max_fraction.")
+    classes: list[Annotated[int, Field(ge=0, le=11)]] = Field(
+        default=[3, 8, 9, 10],
+        description="scl: classes that count as cloud (3 shadow, 8 and 9 cloud, 10 cirrus, 11 snow).",
+    )
+    snow_is_cloud_above: float | None = Field(
+        None,
+        gt=0,
+        description="scl calls thick cloud snow at times: class 11 counts as cloud where the blue band (B2) is above "
+        "this number. Earth's snow and cloud look alike there, so only for areas without snow.",
+    )
+    bits: list[Annotated[int, Field(ge=0, le=7)]] = Field(
+        default=[1, 2, 3, 4],
+        description="qa_pixel: bits that count as cloud (1 dilated, 2 cirrus, 3 cloud, 4 shadow).",
+    )
+    score: Literal["cs", "cs_cdf"] = Field("cs_cdf", description="cloud-score-plus: which of its two bands.")
+    threshold: float = Field(0.6, ge=0, le=1, description="cloud-score-plus: pixels below this score count as cloud.")
+
+    @model_validator(mode="after")
+    def _some_method(self) -> Self:
+        if self.method == "none" and self.max_fraction is not None:
+            raise ValueError("has max_fraction without a method; give one of scl, qa60, cloud-score-plus, qa_pixel")
+        return self
 
 
 class Limits(_Model):
@@ -124,6 +213,12 @@ class Limits(_Model):
 
     max_requests: int = Field(5000, gt=0, description="Requests for pixels in one run.")
     max_gib: float = Field(50, gt=0, description="GiB of pixels in one run, uncompressed.")
+    max_requests_per_month: int | None = Field(
+        None, gt=0, description="Requests in a calendar month (UTC) of all jobs of the output root and project."
+    )
+    max_eecu_seconds_per_month: float | None = Field(
+        None, gt=0, description="Earth Engine compute units (EECU-seconds, as it reports them) in a calendar month."
+    )
 
 
 class Output(_Model):
@@ -131,7 +226,57 @@ class Output(_Model):
 
     root: str = Field("data", description="Folder that holds one folder per job name.")
     format: Literal["cog", "gtiff"] = Field("cog", description="Cloud-optimised or plain tiled GeoTIFF.")
+    dtype: Literal["native", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"] = Field(
+        "native",
+        description="native keeps the bands' own; a value that does not fit is an error, never wrapped.",
+    )
+    reflectance: bool = Field(
+        False,
+        description="Write physical values (float32) by the preset's scale and offset, not stored numbers.",
+    )
+    compress: Literal["deflate", "zstd"] = Field("deflate", description="zstd is smaller; some readers lack it.")
     quicklook: bool = Field(True, description="Write a PNG beside each GeoTIFF.")
+    stac: bool = Field(True, description="Write a STAC catalog and items beside the GeoTIFFs.")
+    table: Literal["none", "csv", "parquet"] = Field(
+        "none",
+        description="Write a table of the area's mean, median, standard deviation and count, by band and product.",
+    )
+
+
+class Sync(_Model):
+    """How a recurring run treats what changed."""
+
+    look_back: str | None = Field(
+        None, description="How far back to look for late and changed scenes, such as `60d`; empty: the job's own dates."
+    )
+    replaced: Literal["remove", "keep"] = Field(
+        "remove", description="What becomes of a product whose scene has a newer version: remove it, or keep it aside."
+    )
+
+    @field_validator("look_back")
+    @classmethod
+    def _days(cls, look_back: str | None) -> str | None:
+        return look_back and _checked_days(look_back, "is")
+
+
+class Retention(_Model):
+    """What is removed after a run; nothing unless said."""
+
+    keep: str | None = Field(None, description="Products older than this, by their scene's time, are removed: `400d`.")
+    max_gib: float | None = Field(
+        None, gt=0, description="Above this size of the folder, the oldest products are removed."
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _days(cls, keep: str | None) -> str | None:
+        return keep and _checked_days(keep, "is")
+
+
+# Keys that say how and where, not what.
+_NOT_CONTENT = {
+    "name", "limits", "output", "transport", "region", "fan_out", "sync", "retention", "workload_tag",
+}  # fmt: skip
 
 
 class Job(_Model):
@@ -142,12 +287,15 @@ class Job(_Model):
     collection: str | None = Field(None, description="Asset id of an image collection.")
     image: str | None = Field(None, description="Instead of a collection: asset id of a single image.")
     bands: list[str] = Field(
-        default_factory=list, description="Band names or regular expressions, in output order; empty: all."
+        default_factory=list,
+        description="In output order: band names or regular expressions, indices by their usual name (NDVI, EVI, ...), "
+        "or `NAME = formula` such as `NDVI = normalized_difference(B8, B4)`. Empty: the preset's, else all.",
     )
     dates: Dates | None = Field(None, description="The period; needed for a collection.")
     filters: dict[str, Comparison] = Field(default_factory=dict, description="Conditions on scene properties, by name.")
     grid: GridOptions = Field(default_factory=lambda: GridOptions.model_validate({}))
     product: Product = Field(default_factory=lambda: Product.model_validate({}))
+    clouds: Clouds = Field(default_factory=lambda: Clouds.model_validate({}))
     transport: Literal["auto", "get_region", "compute_pixels"] = Field(
         "auto",
         description="How pixels are asked for. get_region: many scenes of a small area at once; compute_pixels: large "
@@ -163,6 +311,23 @@ class Job(_Model):
     )
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     output: Output = Field(default_factory=lambda: Output.model_validate({}))
+    sync: Sync = Field(default_factory=lambda: Sync.model_validate({}))
+    retention: Retention = Field(default_factory=lambda: Retention.model_validate({}))
+    workload_tag: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$",
+        description="Earth Engine counts compute under it: up to 63 lower-case letters, digits, dashes, underscores.",
+    )
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _formulas(cls, bands: Any) -> Any:
+        """`- NDVI: normalized_difference(B8, B4)` is a mapping in YAML; it means `NDVI = ...`."""
+        if not isinstance(bands, list):
+            return bands
+        return [
+            " = ".join(map(str, *band.items())) if isinstance(band, dict) and len(band) == 1 else band for band in bands
+        ]
 
     @field_validator("name")
     @classmethod
@@ -189,9 +354,7 @@ class Job(_Model):
 
     def content_hash(self) -> str:
         """Hash of everything that decides what the products are, not of where they are put or how fetched."""
-        content = self.model_dump(
-            mode="json", by_alias=True, exclude={"name", "limits", "output", "transport", "region", "fan_out"}
-        )
+        content = self.model_dump(mode="json", by_alias=True, exclude=_NOT_CONTENT)
         return digest(content)[:16]
 
 
@@ -205,125 +368,15 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100] or "unnamed"
 
 
-def load_job(path: Path | str, overrides: Iterable[str] = (), out: Path | str | None = None) -> Job:
-    """The job of a YAML file.
-
-    Args:
-        path: the file; `aoi.file` in it is relative to the file, `output.root` to the working directory.
-        overrides: `dotted.key=value` texts, the value read as YAML.
-        out: replaces `output.root`.
-
-    Raises:
-        ConfigError: the file cannot be read, or says something that cannot be.
-    """
-    path = Path(path)
-    content = read_yaml(path)
-    for override in overrides:
-        _set(content, override)
-    if out is not None and isinstance(content.get("output") or {}, dict):
-        content["output"] = {**(content.get("output") or {}), "root": str(out)}
-    aoi = content.get("aoi")
-    if isinstance(aoi, dict) and isinstance(aoi.get("file"), str):
-        aoi["file"] = str(path.parent / Path(aoi["file"]).expanduser())
-    return parse_job(content, source=str(path))
+def days(text: str) -> timedelta:
+    """The length of `30d` or `8w`."""
+    return timedelta(days=int(text[:-1]) * (7 if text.endswith("w") else 1))
 
 
-def parse_job(content: Mapping[str, Any], source: str = "job") -> Job:
-    """The job that a mapping describes; `source` names it in errors."""
-    try:
-        return Job.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error, Job)}") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ConfigError: no such file, not YAML, or not a mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
-        raise ConfigError(f"{path} cannot be read: {reason}. Give the path of a YAML file.") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "unreadable"
-        raise ConfigError(f"{path} is not valid YAML{line}: {problem}.") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no mapping of keys to values; a job starts with `name: ...`.")
-    return content
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would keep the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key {key} is given twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """All problems of a validation in one line: key, value, what was allowed."""
-    return "; ".join(_explain_one(dict(problem), model) for problem in error.errors())
-
-
-def _explain_one(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}."
-        return f"{key} is not a key; {hint}"
-    if problem["type"] == "missing":
-        return f"{key} is missing; it is required"
-    if problem["type"] == "value_error":
-        return f"{key or 'the job'} {problem['ctx']['error']}"
-    given = problem["input"]
-    value = str(given) if isinstance(given, date) else repr(given)
-    if problem["type"] == "model_type":
-        return f"{key} is {value}; it must be a mapping of keys to values"
-    if not problem["msg"].startswith("Input should be "):
-        return f"{key} is {value}: {problem['msg']}"
-    return f"{key} is {value}; it must be {problem['msg'].removeprefix('Input should be ')}"
-
-
-def _fields_at(model: type[BaseModel], location: Iterable[str]) -> list[str]:
-    current: type[BaseModel] | None = model
-    for name in location:
-        field = current.model_fields.get(name) if current else None
-        annotation = field.annotation if field else None
-        choices = getattr(annotation, "__args__", ()) or (annotation,)
-        current = next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), current)
-    if current is None:
-        return []
-    return [field.alias or name for name, field in current.model_fields.items()]
-
-
-def _set(content: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {override!r} has no value; write --set dotted.key=value.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
-    *parents, last = key.split(".")
-    for parent in parents:
-        if content.get(parent) is None:  # not there, or a key with nothing behind it
-            content[parent] = {}
-        inner = content[parent]
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override!r}: {parent} is {inner!r}, which has no keys below it.")
-        content = inner
-    content[last] = value
+def _checked_days(text: str, verb: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,4}[dw]", text):
+        raise ValueError(f"{verb} {text!r}; it must be days or weeks, such as 30d or 8w")
+    return text
 
 
 def _midnight(day: date) -> datetime:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from eeflow.config import explain
 from eeflow.errors import ConfigError
+from eeflow.jobfile import explain
 
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 LOCAL = "local"

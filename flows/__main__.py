@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from eeflow.config import Job, load_job
+from eeflow.config import Job
 from eeflow.errors import EEFlowError, UserError
+from eeflow.jobfile import load_job
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
 # call home, and time enough for the temporary server's first start, which migrates its database.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eeflow.config import Job, parse_job
+from eeflow.config import Job
+from eeflow.jobfile import parse_job
 
 # A winter-wheat parcel of about 20 hectares among others near Herne, Belgium.
 _FARM = {

@@ -18,10 +18,10 @@ from odc.geo.geobox import GeoBox
 
 from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
-from eeflow.config import parse_job
 from eeflow.errors import RequestTooLarge
 from eeflow.fetch import Control, fetch_batch
 from eeflow.grid import Window, parse_crs
+from eeflow.jobfile import parse_job
 from eeflow.plan import make_plan
 from eeflow.scenes import find_scenes
 from eeflow.series import Request, make_series

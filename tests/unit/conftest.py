@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from odc.geo.geobox import GeoBox
 
 from eeflow import series
-from eeflow.config import parse_job
+from eeflow.jobfile import parse_job
 from eeflow.scenes import Band, Scene
 
 settings.register_profile(

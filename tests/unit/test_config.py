@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eeflow.config import Dates, digest, load_job, parse_job, safe_name
+from eeflow.config import Dates, digest, safe_name
 from eeflow.errors import ConfigError, UserError
+from eeflow.jobfile import load_job, parse_job
 
 MINIMAL = {
     "name": "farm",
