@@ -80,12 +80,16 @@ def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> 
         _check(part, plan, layout)
         sha256, size = _sha256(part), part.stat().st_size
     scene = plan.series.scene(product.scene_id)
+    time = product.time_start.isoformat() if product.time_start else None
     return Entry(
+        product_id=product.scene_id,
+        kind=job.product.kind,
         path=path.name,
         key=product.key,
-        scene_id=product.scene_id,
-        version=scene.version,
-        time_start=product.time_start.isoformat() if product.time_start else None,
+        scene_ids=(product.scene_id,),
+        versions=(scene.version,),
+        time_start=time,
+        time_end=time,
         grid_hash=grid_hash(plan.series.grid),
         job_hash=job.content_hash(),
         sha256=sha256,

@@ -1,95 +1,180 @@
-"""The record of what is on disk: one row a product, written when its file is whole."""
+"""The record of what became of each product: one row, written last, when its file has its name."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
 from eeflow.errors import EEFlowError
 
 LEDGER_NAME = "ledger.sqlite"
 
+Kind = Literal["scene", "day", "composite"]
+Status = Literal["written", "replaced", "rejected", "failed", "removed"]
+Stage = Literal["judge", "fetch", "write", "retain"]
+
 
 class LedgerError(EEFlowError):
-    """The ledger's file is damaged, or something else."""
+    """The ledger's file is damaged, from a newer eeflow, or something else."""
 
 
 # Numbered migrations: the database's user_version is how many of them it has had.
-_MIGRATIONS = (
-    """
-    CREATE TABLE products (
-        path TEXT PRIMARY KEY, key TEXT NOT NULL, scene_id TEXT NOT NULL, version INTEGER, time_start TEXT,
-        grid_hash TEXT NOT NULL, job_hash TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
-        valid_pixels INTEGER NOT NULL, masked_pixels INTEGER NOT NULL, missed_pixels INTEGER NOT NULL,
-        clipped_pixels INTEGER NOT NULL, written_at TEXT NOT NULL
-    )
-    """,
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE products (
+            path TEXT PRIMARY KEY, key TEXT NOT NULL, scene_id TEXT NOT NULL, version INTEGER, time_start TEXT,
+            grid_hash TEXT NOT NULL, job_hash TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+            valid_pixels INTEGER NOT NULL, masked_pixels INTEGER NOT NULL, missed_pixels INTEGER NOT NULL,
+            clipped_pixels INTEGER NOT NULL, written_at TEXT NOT NULL
+        )
+        """,
+    ),
+    (
+        "ALTER TABLE products RENAME TO products_1",
+        # Later rows have higher ids. A product has at most one row without a file; a path is that of one file.
+        """
+        CREATE TABLE products (
+            id INTEGER PRIMARY KEY, product_id TEXT NOT NULL, kind TEXT NOT NULL, stage TEXT NOT NULL,
+            status TEXT NOT NULL, error_kind TEXT, reason TEXT, path TEXT NOT NULL, key TEXT NOT NULL,
+            scene_ids TEXT NOT NULL, versions TEXT NOT NULL, time_start TEXT, time_end TEXT, grid_hash TEXT NOT NULL,
+            job_hash TEXT NOT NULL, sha256 TEXT, size INTEGER, valid_pixels INTEGER, masked_pixels INTEGER,
+            missed_pixels INTEGER, clipped_pixels INTEGER, cloud_fraction REAL, tries INTEGER NOT NULL, seconds REAL,
+            written_at TEXT NOT NULL,
+            CHECK ((status IN ('written', 'replaced')) = (sha256 IS NOT NULL AND size IS NOT NULL))
+        )
+        """,
+        "CREATE UNIQUE INDEX one_file_a_path ON products (path) WHERE sha256 IS NOT NULL",
+        "CREATE UNIQUE INDEX one_row_without_file ON products (product_id) WHERE sha256 IS NULL",
+        """
+        INSERT INTO products (
+            product_id, kind, stage, status, path, key, scene_ids, versions, time_start, time_end, grid_hash, job_hash,
+            sha256, size, valid_pixels, masked_pixels, missed_pixels, clipped_pixels, tries, written_at
+        )
+        SELECT scene_id, 'scene', 'write', 'written', path, key, json_array(scene_id), json_array(version), time_start,
+            time_start, grid_hash, job_hash, sha256, size, valid_pixels, masked_pixels, missed_pixels, clipped_pixels,
+            1, written_at
+        FROM products_1 ORDER BY written_at, path
+        """,
+        "DROP TABLE products_1",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One product on disk.
+    """What became of one product.
 
     Attributes:
-        path: file name within the ledger's folder.
-        key: the product's content hash.
+        product_id: what it shows: a scene's index, a day and orbit, or a period.
+        status: `written`: on disk; `replaced`: on disk, kept aside for a newer version; `rejected`: the job does not
+            want it; `failed`: it could not be made; `removed`: it was on disk and is no more, on purpose.
+        stage: the step that decided: `judge` (before pixels were asked for), `fetch`, `write` or `retain`.
+        error_kind: class of the error, or of the rejection.
+        reason: for people: the error's text, or why it was rejected or removed.
+        path: file name within the ledger's folder; where it would be, when it is not on disk.
+        key: content hash of the product.
+        scene_ids: the scenes it is made of.
+        versions: their versions, in the same order.
+        time_start: of its first scene or period, ISO 8601; None where it has no time.
+        time_end: of its last scene, or the end (exclusive) of its period.
+        sha256: of the file; None when it is not on disk.
+        size: of the file, bytes.
         valid_pixels: pixels with a value in every band.
-        masked_pixels: pixels the scene has, masked in some band.
-        missed_pixels: pixels the scene has no data for.
+        masked_pixels: pixels the scenes have, masked in some band.
+        missed_pixels: pixels the scenes have no data for.
         clipped_pixels: pixels outside the area, where the product is clipped to it.
+        cloud_fraction: share of cloud over the area; None where it was not judged.
+        tries: how often it was tried, over all runs until it was there.
+        seconds: what the last try took.
+        written_at: when this row was written, ISO 8601.
     """
 
+    product_id: str
     path: str
     key: str
-    scene_id: str
-    version: int | None
+    scene_ids: tuple[str, ...]
+    versions: tuple[int | None, ...]
     time_start: str | None
     grid_hash: str
     job_hash: str
-    sha256: str
-    size: int
-    valid_pixels: int
-    masked_pixels: int
-    missed_pixels: int
-    clipped_pixels: int
     written_at: str
+    time_end: str | None = None
+    kind: Kind = "scene"
+    stage: Stage = "write"
+    status: Status = "written"
+    error_kind: str | None = None
+    reason: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    valid_pixels: int | None = None
+    masked_pixels: int | None = None
+    missed_pixels: int | None = None
+    clipped_pixels: int | None = None
+    cloud_fraction: float | None = None
+    tries: int = 1
+    seconds: float | None = None
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether there is a file."""
+        return self.status in ("written", "replaced")
 
     @property
     def valid_fraction(self) -> float:
-        """Share of the pixels that are valid in every band, clipped ones not counted."""
-        return self.valid_pixels / max(1, self.valid_pixels + self.masked_pixels + self.missed_pixels)
+        """Share of the pixels that are valid in every band, clipped ones not counted; 0 where none were counted."""
+        if self.valid_pixels is None:
+            return 0.0
+        return self.valid_pixels / max(1, self.valid_pixels + (self.masked_pixels or 0) + (self.missed_pixels or 0))
 
 
 _COLUMNS = tuple(field.name for field in fields(Entry))
+_LISTS = ("scene_ids", "versions")
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The ledger of one output folder."""
+    """The ledger of one output folder. Threads and processes may use it at once."""
 
     folder: Path
 
-    def record(self, entry: Entry) -> None:
-        """Adds a product, or replaces what was known of its path."""
-        marks = ", ".join(f":{name}" for name in _COLUMNS)
+    def record(self, *entries: Entry) -> None:
+        """Adds what became of products, all or nothing.
+
+        A file's row takes the place of its path's earlier one; a row without a file takes that of its product's
+        earlier one without, and leaves the row of a file that is still there. Tries add up until the product is there.
+        """
+        names, marks = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
         with self._open() as database:
-            database.execute(f"REPLACE INTO products ({', '.join(_COLUMNS)}) VALUES ({marks})", asdict(entry))
+            database.execute("BEGIN IMMEDIATE")
+            for entry in entries:
+                row = _to_row(entry)
+                without_file = "FROM products WHERE product_id = :product_id AND sha256 IS NULL"
+                for key, tries in database.execute(f"SELECT key, tries {without_file}", row).fetchall():
+                    row["tries"] += tries if key == entry.key else 0
+                database.execute(f"DELETE {without_file}", row)
+                database.execute(f"REPLACE INTO products ({names}) VALUES ({marks})", row)
+
+    def forget(self, *paths: str) -> None:
+        """Takes out the rows of files, by path, that are no more."""
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany(
+                "DELETE FROM products WHERE path = ? AND sha256 IS NOT NULL", [(path,) for path in paths]
+            )
+
+    def rows(self) -> list[Entry]:
+        """All that is known, by path; of one path the older first."""
+        return sorted(self._by_age(), key=lambda entry: entry.path)
 
     def entries(self) -> list[Entry]:
-        """All products, by path."""
-        if not (self.folder / LEDGER_NAME).exists():
-            return []
-        with self._open() as database:
-            rows = database.execute(f"SELECT {', '.join(_COLUMNS)} FROM products ORDER BY path").fetchall()
-        return [Entry(*row) for row in rows]
-
-    def names(self) -> dict[str, str]:
-        """By scene id, the names of products, without the files' ending."""
-        return {entry.scene_id: Path(entry.path).stem for entry in self.entries()}
+        """Products on disk, by path; those kept aside for a newer version are not among them."""
+        return [entry for entry in self.rows() if entry.status == "written"]
 
     def intact(self) -> dict[str, Entry]:
         """Products, by path, whose file is there with the size that was written."""
@@ -99,30 +184,74 @@ class Ledger:
             if (path := self.folder / entry.path).exists() and path.stat().st_size == entry.size
         }
 
+    def by_product_id(self) -> dict[str, Entry]:
+        """The latest that is known of each product; files kept aside are not counted."""
+        return {entry.product_id: entry for entry in self._by_age() if entry.status != "replaced"}
+
+    def rejections(self) -> dict[tuple[str, tuple[int | None, ...], str], Entry]:
+        """Products the job does not want, by product id, versions of the scenes, and job hash."""
+        return {
+            (entry.product_id, entry.versions, entry.job_hash): entry
+            for entry in self.rows()
+            if entry.status == "rejected"
+        }
+
+    def names(self) -> dict[str, str]:
+        """By product id, the names of products, without the files' ending."""
+        return {product_id: Path(entry.path).stem for product_id, entry in self.by_product_id().items()}
+
+    def _by_age(self) -> list[Entry]:
+        """All rows, the oldest first."""
+        if not (self.folder / LEDGER_NAME).exists():
+            return []
+        with self._open() as database:
+            rows = database.execute(f"SELECT {', '.join(_COLUMNS)} FROM products ORDER BY id").fetchall()
+        return [_to_entry(row) for row in rows]
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self.folder / LEDGER_NAME, timeout=60)
+        path = self.folder / LEDGER_NAME
         try:
-            _migrate(database)
-            with database:
-                yield database
+            # Without implicit transactions: what writes says so, and waits its turn before it reads.
+            database = sqlite3.connect(path, timeout=60, isolation_level=None)
+            try:
+                _migrate(database, path)
+                with database:
+                    yield database
+            finally:
+                database.close()
         except sqlite3.DatabaseError as error:
             raise LedgerError(
-                f"{self.folder / LEDGER_NAME} cannot be used as a ledger: {error}. Restore it from a copy, or remove "
-                "it: products are then downloaded anew."
+                f"{path} cannot be used as a ledger: {error}. Restore it from a copy, or remove it: products are then "
+                "downloaded anew."
             ) from error
-        finally:
-            database.close()
 
 
-def _migrate(database: sqlite3.Connection) -> None:
+def _to_row(entry: Entry) -> dict[str, Any]:
+    row = asdict(entry)
+    return row | {name: json.dumps(row[name]) for name in _LISTS}
+
+
+def _to_entry(row: tuple[Any, ...]) -> Entry:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    return Entry(**values | {name: tuple(json.loads(values[name])) for name in _LISTS})
+
+
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
     if _version(database) == len(_MIGRATIONS):
         return
     with database:
         database.execute("BEGIN IMMEDIATE")  # one of several that open a new ledger migrates, and all of it or nothing
-        for number, statement in enumerate(_MIGRATIONS[_version(database) :], start=_version(database) + 1):
-            database.execute(statement)
-            database.execute(f"PRAGMA user_version = {number}")
+        version = _version(database)
+        if version > len(_MIGRATIONS):
+            raise LedgerError(
+                f"{path} was written by a newer eeflow (ledger version {version}; this one knows {len(_MIGRATIONS)}). "
+                "Update eeflow, or give the job another output.root."
+            )
+        for statements in _MIGRATIONS[version:]:
+            for statement in statements:
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
 
 def _version(database: sqlite3.Connection) -> int:

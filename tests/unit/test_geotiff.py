@@ -265,7 +265,7 @@ def test_entry_describes_the_file(written):
     assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert entry.size == path.stat().st_size
     assert entry.key == plan.products[0].key
-    assert entry.version == 1556881381000000
+    assert entry.versions == (1556881381000000,)
     assert entry.time_start == "2019-05-03T10:56:21.750000+00:00"
 
 
