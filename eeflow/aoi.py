@@ -77,7 +77,7 @@ def load_aoi(options: AreaOfInterest) -> AOI:
         AOIError: no such file or layer, no CRS, no features, no area (points or lines without a buffer), an invalid
             polygon, coordinates that are not on Earth, or an area over the antimeridian.
     """
-    frame, source = _read(options)
+    frame, source = read_features(options)
     if frame.crs is None:
         raise AOIError(
             f"{source} has no CRS, so its coordinates cannot be placed. Set one in the file, or give aoi.crs in "
@@ -95,7 +95,12 @@ def load_aoi(options: AreaOfInterest) -> AOI:
     return aoi
 
 
-def _read(options: AreaOfInterest) -> tuple[gpd.GeoDataFrame, str]:
+def read_features(options: AreaOfInterest) -> tuple[gpd.GeoDataFrame, str]:
+    """The features an area names, as they are, and what to call their source in messages.
+
+    Raises:
+        AOIError: no such file or layer, or not one that can be read.
+    """
     declared = _crs(options.crs) if options.crs else None
     if options.bbox is not None:
         return gpd.GeoDataFrame(geometry=[shapely.box(*options.bbox)], crs=declared or _LONLAT), "aoi.bbox"

@@ -29,12 +29,10 @@ def load_job(path: Path | str, overrides: Iterable[str] = (), out: Path | str | 
     path = Path(path)
     content = read_yaml(path)
     for override in overrides:
-        _set(content, override)
+        set_key(content, override)
     if out is not None and isinstance(content.get("output") or {}, dict):
         content["output"] = {**(content.get("output") or {}), "root": str(out)}
-    aoi = content.get("aoi")
-    if isinstance(aoi, dict) and isinstance(aoi.get("file"), str):
-        aoi["file"] = str(path.parent / Path(aoi["file"]).expanduser())
+    aoi_beside(path, content)
     return parse_job(content, source=str(path))
 
 
@@ -65,6 +63,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no mapping of keys to values; a job starts with `name: ...`.")
     return content
+
+
+def aoi_beside(path: Path, content: Mapping[str, Any]) -> None:
+    """Makes the `aoi.file` of a job's content relative to the folder of the file that says it."""
+    aoi = content.get("aoi")
+    if isinstance(aoi, dict) and isinstance(aoi.get("file"), str):
+        aoi["file"] = str(path.parent / Path(aoi["file"]).expanduser())
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -117,7 +122,12 @@ def _fields_at(model: type[BaseModel], location: Iterable[str]) -> list[str]:
     return [field.alias or name for name, field in current.model_fields.items()]
 
 
-def _set(content: dict[str, Any], override: str) -> None:
+def set_key(content: dict[str, Any], override: str) -> None:
+    """Sets what `dotted.key=value` says, the value read as YAML.
+
+    Raises:
+        ConfigError: it has no value, or a key on the way holds none.
+    """
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override!r} has no value; write --set dotted.key=value.")
