@@ -2,16 +2,20 @@
 
 import json
 
+import numpy as np
+import pyproj
 import pytest
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from eeflow.aoi import load_aoi
 from eeflow.errors import GridError
 from eeflow.grid import grid_hash
-from eeflow.gridfile import keep_grid
+from eeflow.gridfile import keep_grid, read_area, read_grid
 
 GRID = GeoBox((4, 5), Affine(10, 0, 600000, 0, -10, 5700000), "EPSG:32631")
+TO_UTM = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True)
 LATER = GeoBox((4, 5), Affine(10, 0, 600005, 0, -10, 5700000), "EPSG:32631")
 
 
@@ -65,3 +69,15 @@ def test_damaged_record_is_refused(make_job, damage):
     path.write_text(damage, encoding="utf-8")
     with pytest.raises(GridError, match=r"grid\.json was changed or damaged: its hash does not fit its grid"):
         keep(job, GRID)
+
+
+def test_area_is_kept_in_longitude_and_latitude_and_none_that_is_damaged_is_read(make_job):
+    job = make_job(aoi={"bbox": [599990, 5699970, 600010, 5700000], "crs": "EPSG:32631"})
+    keep(job, GRID)
+    assert read_grid(job.folder) == GRID
+    area = read_area(job.folder)
+    projected = shapely.transform(area, lambda xy: np.column_stack(TO_UTM.transform(xy[:, 0], xy[:, 1])))
+    np.testing.assert_allclose(projected.bounds, [599990, 5699970, 600010, 5700000], atol=1e-3)
+    (job.folder / "area.geojson").write_text("{}")
+    assert read_area(job.folder) is None
+    assert (read_grid(job.folder / "no"), read_area(job.folder / "no")) == (None, None)
