@@ -61,3 +61,11 @@ def exclusive(folder: Path) -> Iterator[None]:
         for left in folder.glob(f".*{_PART}*"):  # GDAL adds endings of its own to what it keeps beside a file
             left.unlink(missing_ok=True)
         yield
+
+
+def last_held(folder: Path) -> float:
+    """When a run last began to write to a folder, in seconds since 1970; 0 where none ever did."""
+    try:
+        return (folder / _LOCK).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

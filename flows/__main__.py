@@ -75,6 +75,23 @@ def plan(
 
 
 @app.command()
+def campaign(
+    file: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign: many jobs in one file.")],
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this job only; repeatable.")] = None,
+    overrides: Overrides = None, out: Out = None, as_json: AsJson = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Run many jobs; one that fails does not stop the rest."""
+    from eeflow.campaign import chosen, load_campaign  # noqa: PLC0415
+
+    with _errors(debug):
+        loaded = load_campaign(file, overrides or (), out)
+        chosen(loaded.make_jobs(), only or ())
+        from flows.campaign import campaign as flow  # noqa: PLC0415  importing Prefect takes a second or two
+
+        _run_flow(flow, loaded, only=only or [], as_json=as_json)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("demo"),
     debug: Debug = False,
@@ -106,13 +123,19 @@ def local(context: typer.Context) -> None:
 
 def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
     from flows.download import download  # noqa: PLC0415  importing Prefect takes a second or two
+
+    _run_flow(download, job, fresh=fresh, as_json=as_json)
+
+
+def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
+    """Runs a flow, prints its report, and exits with what the report says."""
     from flows.progress import watcher  # noqa: PLC0415
 
     # Prefect makes this folder, but not the ones above it, and then waits two minutes for a server that cannot start.
     Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().mkdir(parents=True, exist_ok=True)
     with _progress_bar() as advance:
         watcher.set(advance)
-        state = download(job, fresh=fresh, return_state=True)
+        state = flow(*arguments, **options, return_state=True)
     report = state.result(raise_on_failure=False)
     if isinstance(report, BaseException):
         raise report
@@ -121,8 +144,8 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
     else:
         typer.echo(report.summary)
     if report.failed:
-        typer.echo(f"error: {report.failed[0].error}", err=True)
-        sys.exit(ExitStatus.PARTLY if len(report.failed) < len(report.products) else ExitStatus.FAILED)
+        typer.echo(f"error: {report.error}", err=True)
+        sys.exit(ExitStatus.PARTLY if report.some_done else ExitStatus.FAILED)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from eeflow.series import make_series
 from eeflow.settings import load_settings
 from eeflow.transport import Pace
 from flows.local import earth_engine
-from flows.progress import Stage
+from flows.progress import Stage, stop_event
 from flows.report import ProductReport, RunReport
 from flows.runner import task_runner
 from tasks.aoi import load_aoi_task
@@ -121,7 +121,7 @@ def _fetch(plan: Plan, store: BlockStore, fresh: bool, tally: _Tally) -> None:
     stored = [batch for batch, count in zip(batches, open_requests, strict=True) if not count]
     missing = [batch for batch, count in zip(batches, open_requests, strict=True) if count]
     stage = Stage("fetch", sum(open_requests))
-    fetching = Fetching(store, Control(stage.advance))
+    fetching = Fetching(store, Control(stage.advance, stop_event()))
     futures = [
         *fetch_task.map(stored, unmapped(fetching)),
         *fetch_task.with_options(refresh_cache=True).map(missing, unmapped(fetching)),

@@ -11,6 +11,14 @@ Watcher = Callable[[str, int, int], None]
 
 watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
+stopping: ContextVar[threading.Event | None] = ContextVar("stopping", default=None)
+"""Set by whoever runs a flow in another thread, which cannot be interrupted, to stop it."""
+
+
+def stop_event() -> threading.Event:
+    """What stops this run's requests: the event that others know of, or one of its own."""
+    return stopping.get() or threading.Event()
+
 
 class Stage:
     """One countable stage of a run. Safe to advance from many threads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -53,13 +54,21 @@ class RunReport:
         return [product for product in self.products if product.status == "failed"]
 
     @property
+    def some_done(self) -> bool:
+        """Whether not everything failed."""
+        return len(self.failed) < len(self.products)
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong first, if anything did."""
+        return self.failed[0].error if self.failed else None
+
+    @property
     def summary(self) -> str:
         """One line for people."""
         if not self.products:
             return f"{self.job}: no scenes match the area, dates and filters, so there is nothing to download"
-        counts = {status: sum(p.status == status for p in self.products) for status in ("written", "present", "failed")}
-        parts = [f"{count} {status}" for status, count in counts.items() if count]
-        return f"{self.job}: {', '.join(parts)}; {self.requests} requests in {self.seconds:.1f} s"
+        return f"{self.job}: {count_products(self.products)}; {self.requests} requests in {self.seconds:.1f} s"
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -70,6 +79,115 @@ class RunReport:
         return "\n".join(
             [f"# {self.job}", "", self.summary, "", f"Folder: `{self.folder}`", "", *_table(self.products)]
         )
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What became of one job of a campaign: its report, or the error it ended with."""
+
+    job: str
+    report: RunReport | None = None
+    error: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What went wrong first, if anything did."""
+        return self.error or (self.report and self.report.error)
+
+    @property
+    def some_done(self) -> bool:
+        """Whether not everything failed."""
+        return not self.problem or bool(self.report and self.report.some_done)
+
+    @property
+    def status(self) -> Literal["done", "partly", "failed"]:
+        """In a word."""
+        return "done" if not self.problem else "partly" if self.some_done else "failed"
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as plain values; the products are the campaign's."""
+        counts = {} if self.report is None else {"folder": self.report.folder, "products": len(self.report.products)}
+        return {"job": self.job, "status": self.status, "error": self.problem, **counts}
+
+
+@dataclass(frozen=True)
+class CampaignReport:
+    """A run of a campaign.
+
+    Attributes:
+        requests: requests sent to Earth Engine, listings and retried ones too.
+        retries: requests that failed, most of which were asked again.
+    """
+
+    campaign: str
+    outcomes: list[JobOutcome]
+    requests: int
+    retries: int
+    seconds: float
+
+    @property
+    def failed(self) -> list[JobOutcome]:
+        """Jobs of which something failed."""
+        return [outcome for outcome in self.outcomes if outcome.problem]
+
+    @property
+    def some_done(self) -> bool:
+        """Whether not everything failed."""
+        return any(outcome.some_done for outcome in self.outcomes)
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong first, if anything did."""
+        if not self.failed:
+            return None
+        first, others = self.failed[0], len(self.failed) - 1
+        return f"{first.job}: {first.problem}" + (f" (and {others} more jobs failed)" if others else "")
+
+    @property
+    def products(self) -> list[ProductReport]:
+        """Those of all jobs."""
+        return [product for outcome in self.outcomes if outcome.report for product in outcome.report.products]
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        done = len(self.outcomes) - len(self.failed)
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return (
+            f"{self.campaign}: {done} of {len(self.outcomes)} jobs done{failed}; {count_products(self.products)}; "
+            f"{self.requests} requests in {self.seconds:.1f} s"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        reports = [outcome.report for outcome in self.outcomes if outcome.report]
+        return {
+            "campaign": self.campaign,
+            "jobs": [outcome.as_json() for outcome in self.outcomes],
+            "products": [asdict(product) for product in self.products],
+            "requests": self.requests,
+            "retries": self.retries,
+            "splits": sum(report.splits for report in reports),
+            "cached": sum(report.cached for report in reports),
+            "seconds": self.seconds,
+        }
+
+    def markdown(self) -> str:
+        """The report as a page, what failed first."""
+        outcomes = sorted(self.outcomes, key=lambda outcome: outcome.problem is None)
+        rows = [
+            f"| {outcome.job} | {outcome.status} | {count_products(outcome.report.products) if outcome.report else ''} "
+            f"| {outcome.problem or ''} |"
+            for outcome in outcomes
+        ]
+        header = ["| job | status | products | error |", "|---|---|---|---|"]
+        return "\n".join([f"# {self.campaign}", "", self.summary, "", *header, *rows])
+
+
+def count_products(products: Sequence[ProductReport]) -> str:
+    """How many products there are of each status, such as `3 written, 1 failed`."""
+    counts = Counter(product.status for product in products)
+    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "no products"
 
 
 def _table(products: Sequence[ProductReport]) -> list[str]:

@@ -1,0 +1,104 @@
+"""Many jobs: each a run of its own, some at once, and one that fails stops none of the others."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.flows import Flow
+from prefect.states import Completed, Failed
+
+from eeflow.campaign import Campaign, chosen
+from eeflow.config import Job
+from eeflow.output import last_held
+from eeflow.session import current_session
+from flows.download import download
+from flows.local import earth_engine
+from flows.progress import Stage, stopping, watcher
+from flows.report import CampaignReport, JobOutcome
+
+
+@flow(name="campaign", flow_run_name="{campaign.name}")
+def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:  # noqa: B006  Prefect copies it
+    """Runs many jobs, each as a run of its own.
+
+    A campaign that was interrupted goes on when it is run again: what is on disk is not asked for. Jobs that never ran
+    go first, then those that ran longest ago, so that none is left behind however often a campaign is cut short.
+
+    Args:
+        campaign: The jobs.
+        only: Names of jobs; the others are left out. Empty: all of them.
+
+    Returns:
+        The campaign's report; the run counts as failed when a job is.
+    """
+    started = time.monotonic()
+    jobs = in_turn(chosen(campaign.make_jobs(), only))
+    with earth_engine():
+        session = current_session()
+        requests, failures = session.requests, session.failures
+        outcomes = _run_all(jobs, _flow_of(campaign), campaign.at_once)
+        report = CampaignReport(
+            campaign=campaign.name,
+            outcomes=sorted(outcomes, key=lambda outcome: outcome.job),
+            requests=session.requests - requests,
+            retries=session.failures - failures,
+            seconds=round(time.monotonic() - started, 3),
+        )
+    create_markdown_artifact(report.markdown(), key="campaign-report", description=report.summary)
+    get_run_logger().info(report.summary)
+    if report.failed:
+        return Failed(message=report.summary, data=report)
+    return Completed(message=report.summary, data=report)
+
+
+def in_turn(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, those first that never ran or ran longest ago; otherwise as they are."""
+    return sorted(jobs, key=lambda job: last_held(job.folder))
+
+
+def _flow_of(campaign: Campaign) -> Flow[..., Any]:
+    return download
+
+
+def _run_all(jobs: Sequence[Job], job_flow: Flow[..., Any], at_once: int) -> list[JobOutcome]:
+    """Runs every job; what became of each. An interruption lets those under way end what they have asked for."""
+    stage = Stage("jobs", len(jobs))
+    stops = [threading.Event() for _ in jobs]
+    outcomes = []
+    with ThreadPoolExecutor(at_once, thread_name_prefix="job") as pool:
+        # Each in a copy of this context, by which Prefect knows that it is part of this run.
+        futures = {
+            pool.submit(contextvars.copy_context().run, _run_one, job_flow, job, stop): job
+            for job, stop in zip(jobs, stops, strict=True)
+        }
+        try:
+            for future in as_completed(futures):
+                outcomes.append(_outcome(futures[future], future))
+                stage.advance()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for stop in stops:
+                stop.set()
+            raise
+    return outcomes
+
+
+def _run_one(job_flow: Flow[..., Any], job: Job, stop: threading.Event) -> Any:
+    stopping.set(stop)
+    watcher.set(None)  # the campaign's own stage is what is shown
+    return job_flow(job, return_state=True).result(raise_on_failure=False)
+
+
+def _outcome(job: Job, future: Future[Any]) -> JobOutcome:
+    result = future.exception() or future.result()
+    if isinstance(result, BaseException):
+        return JobOutcome(job.name, error=" ".join(str(result).split()) or type(result).__name__)
+    return JobOutcome(job.name, report=result)
