@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     # https://developers.google.com/earth-engine/guides/usage
     max_concurrent: int = Field(32, ge=1, le=1000, description="Requests in flight at once.")
     max_per_second: float | None = Field(None, gt=0, description="Requests started per second.")
+    presets: Path | None = Field(None, description="File of presets laid over the package's own.")
 
     @property
     def is_loopback(self) -> bool:
