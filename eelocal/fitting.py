@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from shapely import MultiPoint
 
 from eelocal.errors import EarthEngineError
-from eelocal.grid import Grid, to_pixels
+from eelocal.grid import Grid, apply, to_pixels
 from eelocal.values.geometry import Geometry
+from eelocal.values.image import Band
 from eelocal.values.projection import Projection
+
+
+def extent(band: Band) -> Geometry | None:
+    """The rectangle of a band's pixels in its own system; None for one without an end."""
+    if band.dimensions is None:
+        return None
+    col, row = band.origin or (0, 0)
+    width, height = band.dimensions
+    corners = [apply(band.projection.transform, u, v) for u in (col, col + width) for v in (row, row + height)]
+    return Geometry(MultiPoint(corners).envelope, band.projection.crs)
 
 
 def bounds_in(region: Geometry | None, crs: str) -> tuple[float, float, float, float]:

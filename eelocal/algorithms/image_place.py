@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from eelocal.algorithms.collection import working_projection
 from eelocal.errors import EarthEngineError
 from eelocal.evaluation import current
-from eelocal.fitting import bounds_in, snapped
+from eelocal.fitting import bounds_in, extent, snapped
 from eelocal.grid import Grid, Pixels, alignment, apply, level_transform, pyramid_level, to_pixels
 from eelocal.lattice import centres_inside
 from eelocal.promote import promote
@@ -90,10 +90,10 @@ def clip_to_bounds_and_scale(
     maxDimension: int | None,
     scale: float | None,
 ) -> Image:
-    """Cut to the bounds of a geometry, in pixels of a size or in so many pixels."""
+    """Cut to the bounds of a geometry, in pixels of a size or in so many pixels; without one, all pixels stay."""
     if not input.bands:
         raise EarthEngineError("The image has no bands.")
-    region = geometry or input.geometry
+    region = geometry or extent(input.bands[0]) or input.geometry
     base = input.bands[0].projection
     if scale is not None:
         base = base.at_scale(scale)

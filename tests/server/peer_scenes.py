@@ -17,6 +17,7 @@ from test_eelocal_support import serving
 S2 = "COPERNICUS/S2_SR_HARMONIZED"
 CLOUD_SCORE = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
 L8 = "LANDSAT/LC08/C02/T1_L2"
+RAMP = "PEERS/RAMP"  # 3 * column - 2 * row
 
 S2_CRS, L8_CRS = "EPSG:32631", "EPSG:32634"
 S2_SHAPE, L8_SHAPE = (60, 72), (28, 36)  # 10 m and 30 m pixels
@@ -46,6 +47,8 @@ collections:
     folder: l8
     scene: "(LC08_193030_\\\\d{{8}})_"
     bands: [SR_B2, SR_B3, SR_B4, SR_B5, SR_QA_AEROSOL, QA_PIXEL, QA_RADSAT]
+images:
+  - {{id: {ramp}, files: [ramp.tif]}}
 """
 
 
@@ -71,9 +74,11 @@ def write_scenes(root):
         _sentinel2(root, scene, rng)
     for date in L8_DATES:
         _landsat(root / "l8", date, rng)
+    row, col = np.indices(S2_SHAPE)
+    write(root / "ramp.tif", {"B1": (3 * col - 2 * row).astype("float32")}, S2_CRS, S2_TRANSFORM)
     rows = [{"file": f"{s}_10m.tif", "cloudy": c} for s, c in zip(S2_STAMPS, S2_CLOUDY, strict=True)]
     (root / "s2" / "images.json").write_text(json.dumps(rows))
-    (root / "eelocal.yaml").write_text(CATALOGUE.format(s2=S2, score=CLOUD_SCORE, l8=L8))
+    (root / "eelocal.yaml").write_text(CATALOGUE.format(s2=S2, score=CLOUD_SCORE, l8=L8, ramp=RAMP))
 
 
 def _sentinel2(root, scene, rng):

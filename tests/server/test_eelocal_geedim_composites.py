@@ -109,7 +109,7 @@ def test_quality_mosaic_takes_the_pixel_farthest_from_clouds_documented(truth):
         cloudless = (bands["cs_cdf"].data > 0.6) & filled(bands)
         at_60m = (bands["cs_cdf"].data > 0.6)[::6, ::6] & ~bands["B1"].mask[::6, ::6]
         if scene == 2:
-            at_60m = cloudless[3::6, 3::6]  # single pixels of B4 have no data: the pyramid's pixel in the middle
+            at_60m = cloudless[3::6, 3::6]  # single pixels of B4 have no data: at 60 m, those in the middle
         distance = np.minimum(distance_to(~at_60m) * 60, 5000).astype(int)
         ranks.append(np.kron(distance, np.ones((6, 6), int)))
         layers.append(np.ma.masked_array(bands["B8"].data, ~cloudless | bands["B8"].mask))
