@@ -242,6 +242,12 @@ class Output(_Model):
         description="Write a table of the area's mean, median, standard deviation and count, by band and product.",
     )
 
+    @model_validator(mode="after")
+    def _floats_for_reflectance(self) -> Self:
+        if self.reflectance and self.dtype not in {"native", "float32", "float64"}:
+            raise ValueError(f"has dtype {self.dtype} with reflectance: true; physical values are float32 or float64")
+        return self
+
 
 class Sync(_Model):
     """How a recurring run treats what changed."""
@@ -343,8 +349,11 @@ class Job(_Model):
     def _one_source(self) -> Self:
         if (self.collection is None) == (self.image is None):
             raise ValueError("needs exactly one of collection and image")
-        if self.collection is not None and self.dates is None:
+        everything = self.product.merging == "mosaic" and self.product.every == "all" and self.product.kind != "day"
+        if self.collection is not None and self.dates is None and not everything:
             raise ValueError("needs dates for a collection, such as dates: {last: 30d}")
+        if self.image is not None and self.product.kind != "scene":
+            raise ValueError(f"has product.kind {self.product.kind} for a single image, which is what it is: scene")
         return self
 
     @property

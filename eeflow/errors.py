@@ -81,6 +81,10 @@ class IncompleteProduct(EEFlowError):
     """Blocks of a product are missing, so no file is written."""
 
 
+class ValueOutOfRange(EEFlowError):
+    """A pixel's value does not fit the dtype that the job asks for, so no file is written."""
+
+
 class Stopped(EEFlowError):
     """The run was told to stop, or another request failed for good."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
 from eeflow.blocks import BlockStore
+from eeflow.encoding import Encoding
 from eeflow.errors import IncompleteProduct
 from eeflow.grid import Window
 from eeflow.plan import Plan, Product
@@ -24,7 +25,7 @@ class Tile:
     """All bands of a product in one window.
 
     Attributes:
-        values: shape (band, height, width), in the product's dtype; 0 where not valid.
+        values: shape (band, height, width), as delivered, in the dtype that holds all bands; 0 where not valid.
         valid: shape (band, height, width), True where the band has a value and the pixel is kept.
         seen: shape (height, width), True where the scene has data, be it masked.
         kept: shape (height, width), False where the product is clipped.
@@ -50,7 +51,6 @@ class Summary:
         clipped_pixels: pixels outside the area, where the product is clipped to it; in none of the other counts.
     """
 
-    dtype: np.dtype[Any]
     nodata: float | int | None
     shared_mask: bool
     valid_pixels: int
@@ -95,14 +95,17 @@ def _inside(plan: Plan, window: Window) -> NDArray[np.bool_]:
 
 
 def raster_dtype(plan: Plan) -> np.dtype[Any]:
-    """The one dtype a GeoTIFF has, which holds every band without loss."""
+    """The one dtype that holds every band as delivered, without loss."""
     return np.result_type(*(np.dtype(band.dtype) for band in plan.series.bands))
 
 
-def summarise(plan: Plan, product: Product, store: BlockStore) -> Summary:
-    """Counts validity and finds a nodata value; errors as in `tiles`."""
-    dtype = raster_dtype(plan)
-    free = _FreeValue(dtype)
+def summarise(plan: Plan, product: Product, store: BlockStore, encoding: Encoding) -> Summary:
+    """Counts validity and finds a nodata value for the numbers that will be stored; errors as in `tiles`.
+
+    Raises:
+        ValueOutOfRange: a value does not fit.
+    """
+    free = _FreeValue(encoding.dtype, encoding.nodata)
     shared = True
     counts = np.zeros(4, np.int64)
     for tile in tiles(plan, product, store):
@@ -110,22 +113,26 @@ def summarise(plan: Plan, product: Product, store: BlockStore) -> Summary:
         shared = shared and bool((tile.valid == tile.valid[0]).all())
         kinds = (whole, tile.kept & tile.seen & ~whole, tile.kept & ~tile.seen, ~tile.kept)
         counts += [kind.sum() for kind in kinds]
-        free.add(tile.values[tile.valid])
-    return Summary(dtype, free.find(), shared, *(int(count) for count in counts))
+        free.add(encoding.encode(tile.values, tile.valid)[tile.valid])
+    return Summary(free.find(), shared, *(int(count) for count in counts))
 
 
 def nodata_ends(dtype: np.dtype[Any]) -> list[int]:
-    """Ends of a whole-number dtype's range as nodata values, the one further from 0 first."""
+    """Ends of a whole-number dtype's range as nodata values, the one further from 0 first; never 0 itself."""
     info = np.iinfo(dtype)
     low, high = max(info.min, -_WIDEST), min(info.max, _WIDEST)
-    return [high, low] if info.min == 0 else [low, high]
+    return [low, high] if info.min else [high]
 
 
 class _FreeValue:
-    """Finds a value of a dtype that none of the values seen has: the far end of its range if that is free."""
+    """Finds a value of a dtype that no valid pixel has.
 
-    def __init__(self, dtype: np.dtype[Any]):
-        self.dtype = dtype
+    The preset's own if it has one and that is free, else an end of the range, else any. It is 0 only where a preset
+    says so: elsewhere 0 is a measurement (no rain, no reflectance), and readers take it for one.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], wish: int | None):
+        self.dtype, self.wish = dtype, wish
         small = dtype.kind in "iu" and dtype.itemsize <= 2
         self._used = np.zeros(2 ** (8 * dtype.itemsize), bool) if small else None
         self._low: int | None = None
@@ -143,13 +150,17 @@ class _FreeValue:
     def find(self) -> float | int | None:
         if self.dtype.kind == "f":
             return float("nan")
-        info, ends = np.iinfo(self.dtype), nodata_ends(self.dtype)
-        if self._low is None or self._high is None:
-            return ends[0]
-        for end in ends:
-            if not self._low <= end <= self._high:
-                return end
-        if self._used is not None and not self._used.all():
-            free = np.flatnonzero(~self._used) + int(info.min)
-            return int(free[-1] if info.min == 0 else free[0])
-        return None
+        usual = nodata_ends(self.dtype)
+        for value in usual if self.wish is None else [self.wish, *usual]:
+            if self._is_free(value):
+                return value
+        if self._used is None:
+            return None
+        least = int(np.iinfo(self.dtype).min)
+        free = [value for value in (np.flatnonzero(~self._used) + least).tolist() if value]
+        return (free[0] if least else free[-1]) if free else None
+
+    def _is_free(self, value: int) -> bool:
+        if self._used is not None:
+            return not self._used[value - int(np.iinfo(self.dtype).min)]
+        return self._low is None or self._high is None or not self._low <= value <= self._high

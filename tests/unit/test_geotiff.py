@@ -10,6 +10,7 @@ import shapely
 from affine import Affine
 
 from eeflow.blocks import Block, BlockStore
+from eeflow.encoding import encoding_of
 from eeflow.errors import IncompleteProduct
 from eeflow.geotiff import write_product
 from eeflow.plan import make_plan
@@ -134,7 +135,7 @@ def test_nodata_is_the_far_end_that_no_pixel_has(written):
             return raster.nodata
 
     assert nodata_of([0, 5], "uint16") == 65535
-    assert nodata_of([1, 65535], "uint16") == 0
+    assert nodata_of([1, 65535], "uint16") == 65534
     assert nodata_of([0, 65535], "uint16") == 65534
     assert nodata_of([0, 65535, 65534], "uint16") == 65533
     assert nodata_of([0, 5], "int16") == -32768
@@ -298,14 +299,15 @@ def test_tiles_go_by_band_order_whatever_the_groups(written, make_job, store, fa
     check(path, values)
 
 
-def test_summary_finds_the_shared_mask(written, store):
+def test_summary_finds_the_shared_mask(written, make_job, store):
     values = {"B2": coded((4, 5)), "B3": coded((4, 5))}
     valid = np.ones((4, 5), bool)
     valid[1, 1] = False
     _, _, plan = written(values, dict.fromkeys(values, valid))
-    assert summarise(plan, plan.products[0], store).shared_mask
+    encoding = encoding_of(make_job(), plan.series.source, plan.series.bands)
+    assert summarise(plan, plan.products[0], store, encoding).shared_mask
     _, _, plan = written({"B2": coded((4, 6)), "B3": coded((4, 6))}, {"B2": np.eye(4, 6, dtype=bool)})
-    assert not summarise(plan, plan.products[0], store).shared_mask
+    assert not summarise(plan, plan.products[0], store, encoding).shared_mask
 
 
 @pytest.mark.parametrize(
