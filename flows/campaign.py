@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.flows import Flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
+from prefect.utilities.annotations import quote
 
 from eeflow.campaign import Campaign, chosen
 from eeflow.config import Job
@@ -94,6 +97,17 @@ def _run_all(jobs: Sequence[Job], job_flow: Flow[..., Any], at_once: int) -> lis
 def _run_one(job_flow: Flow[..., Any], job: Job, stop: threading.Event) -> Any:
     stopping.set(stop)
     watcher.set(None)  # the campaign's own stage is what is shown
+    # The campaign's heartbeat tells of its jobs too, and each of their own would take a second to stop.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        return job_task(quote(job_flow), quote(job))
+
+
+@task(name="job", task_run_name="{job.name}", cache_policy=NO_CACHE)
+def job_task(job_flow: Flow[..., Any], job: Job) -> Any:
+    """The report of a job's run, or the error it ended with.
+
+    Runs of flows that are begun at the same time from several threads are told apart only when each is in a task.
+    """
     return job_flow(job, return_state=True).result(raise_on_failure=False)
 
 
