@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,7 +23,7 @@ from eeflow.scenes import Scene, choose_bands
 from eeflow.settings import load_settings
 
 _PUBLIC = "projects/earthengine-public/assets/"
-_COLOUR = r"^#[0-9a-f]{6}$"
+_Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
 class _Model(BaseModel):
@@ -34,7 +34,7 @@ class Class(NamedTuple):
     """What one value of a band of classes stands for; the colour as `#rrggbb`, None where there is none."""
 
     name: str
-    colour: str | None = None
+    colour: _Colour | None = None
 
 
 class BandPreset(_Model):
@@ -115,22 +115,9 @@ class Preset(_Model):
 class Presets(_Model):
     """The whole file."""
 
-    palettes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    palettes: dict[str, tuple[_Colour, ...]] = Field(default_factory=dict)
     indices: dict[str, BandPreset] = Field(default_factory=dict, description="Bands that are worked out, by name.")
     collections: dict[str, Preset] = Field(default_factory=dict, description="By asset id; * and [..] match parts.")
-
-    @model_validator(mode="after")
-    def _known_colours(self) -> Self:
-        for name, colours in self.palettes.items():
-            _check_colours(f"palettes.{name}", colours)
-        bands = {f"indices.{name}": band for name, band in self.indices.items()}
-        for asset_id, preset in self.collections.items():
-            bands |= {f"collections.{asset_id}.bands.{name}": band for name, band in preset.bands.items()}
-        for where, band in bands.items():
-            _check_colours(where, [each.colour for each in band.classes.values() if each.colour])
-            if band.palette and band.palette not in self.palettes:
-                raise ValueError(f"has {where}.palette {band.palette!r}; it must be one of {', '.join(self.palettes)}")
-        return self
 
     @cached_property
     def _families(self) -> list[str]:
@@ -201,9 +188,11 @@ def _load(path: Path | None, changed_ns: int | None) -> Presets:
     if path is None:
         return Presets.model_validate(content)
     try:
-        return Presets.model_validate(_over(content, read_yaml(path)))
+        own = Presets.model_validate(_over(content, read_yaml(path)))
     except ValidationError as error:
         raise ConfigError(f"{path} (EEFLOW_PRESETS): {explain(error, Presets)}") from None
+    _check_palettes(own, path)
+    return own
 
 
 def _over(below: Any, above: Any) -> Any:
@@ -213,7 +202,13 @@ def _over(below: Any, above: Any) -> Any:
     return below | {key: _over(below.get(key), value) for key, value in above.items()}
 
 
-def _check_colours(where: str, colours: Sequence[str]) -> None:
-    wrong = next((colour for colour in colours if not re.match(_COLOUR, colour)), None)
-    if wrong:
-        raise ValueError(f"has the colour {wrong!r} in {where}; a colour is #rrggbb")
+def _check_palettes(known: Presets, path: Path) -> None:
+    bands = {f"indices.{name}": band for name, band in known.indices.items()}
+    for asset_id, preset in known.collections.items():
+        bands |= {f"collections.{asset_id}.bands.{name}": band for name, band in preset.bands.items()}
+    for where, band in bands.items():
+        if band.palette and band.palette not in known.palettes:
+            raise ConfigError(
+                f"{path} (EEFLOW_PRESETS): {where}.palette is {band.palette!r}; it must be one of "
+                f"{', '.join(known.palettes)}"
+            )

@@ -92,6 +92,18 @@ def campaign(
 
 
 @app.command()
+def presets(as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the collections whose bands, scales, classes and colours are known."""
+    from flows import presetlist  # noqa: PLC0415
+
+    with _errors(debug):
+        if as_json:
+            typer.echo(json.dumps(presetlist.as_json(), indent=2))
+        else:
+            presetlist.show()
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("demo"),
     debug: Debug = False,

@@ -10,7 +10,8 @@ from eeflow.grid import build_grid, crs_name, grid_hash
 from eeflow.gridfile import kept_grid
 from eeflow.ledger import Ledger
 from eeflow.plan import Draft, check_limits, make_plan, outline
-from eeflow.scenes import choose_bands, find_scenes, native_lattice
+from eeflow.presets import wanted_bands, with_preset
+from eeflow.scenes import find_scenes, native_lattice
 from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
@@ -26,13 +27,14 @@ def draft(job: Job) -> dict[str, Any]:
     Raises:
         UserError: the job says something that cannot be, or plans more than its limits.
     """
+    job = with_preset(job)
     aoi = load_aoi(job.aoi)
     with earth_engine():
         session = current_session()
         scenes = find_scenes(session, job, aoi)
     if not scenes:
         return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
-    bands = choose_bands(job.bands, scenes)
+    bands = wanted_bands(job, scenes)
     grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(bands, scenes)))
     ledger = Ledger(job.folder)
     on_disk = {entry.key for entry in ledger.intact().values()}

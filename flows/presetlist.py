@@ -1,0 +1,34 @@
+"""What `eeflow presets` shows: the collections that presets know, for people and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from eeflow.presets import presets
+
+
+def as_json() -> list[dict[str, Any]]:
+    """All presets as plain values; what is not known is left out."""
+    return [
+        {"id": asset_id, **preset.model_dump(mode="json", exclude_defaults=True)}
+        for asset_id, preset in presets().collections.items()
+    ]
+
+
+def show() -> None:
+    """Prints a table as wide as the terminal."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", overflow="fold", no_wrap=True)
+    for header in ("what", "usual bands", "clouds"):
+        table.add_column(header, overflow="fold")
+    for asset_id, preset in presets().collections.items():
+        bands = ", ".join(preset.default_bands) or "all"
+        table.add_row(asset_id, preset.title, bands, ", ".join(preset.clouds) or "-")
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    console.print(
+        "Any other collection works too. EEFLOW_PRESETS names a YAML file that adds to these or changes them."
+    )
