@@ -22,7 +22,8 @@ from eeflow.fetch import Control, Receipt
 from eeflow.ledger import Entry, Ledger
 from eeflow.output import exclusive
 from eeflow.plan import Plan, Product, check_limits, make_plan, outline
-from eeflow.scenes import Scene, choose_bands
+from eeflow.presets import wanted_bands, with_preset
+from eeflow.scenes import Scene
 from eeflow.series import make_series
 from eeflow.settings import load_settings
 from eeflow.transport import Pace
@@ -62,6 +63,7 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
         The run's report; the run counts as failed when a product is.
     """
     started = time.monotonic()
+    job = with_preset(job)
     aoi = load_aoi_task(job.aoi)
     with earth_engine(), exclusive(job.folder):
         session = connect_task()
@@ -86,7 +88,7 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
 
 
 def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: _Tally) -> list[ProductReport]:
-    bands = choose_bands(job.bands, scenes)
+    bands = wanted_bands(job, scenes)
     grid = build_grid_task(job, aoi, bands, quote(scenes))
     ledger = Ledger(job.folder)
     on_disk = {} if fresh else {entry.key: entry for entry in ledger.intact().values()}
