@@ -1,0 +1,65 @@
+"""Deployments: how files become the parameters of `deployments/prefect.yaml`, and how they are served."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import serve as serve_deployments
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.deployments.runner import RunnerDeployment
+from prefect.deployments.steps.core import run_steps
+from prefect.flows import load_flow_from_entrypoint
+from prefect.schedules import Schedule
+from prefect.utilities.templating import apply_values
+
+from eeflow.campaign import load_campaign
+from eeflow.jobfile import load_job
+
+PREFECT_FILE = Path("deployments/prefect.yaml")
+
+
+def job(file: str) -> dict[str, Any]:
+    """The parameter `job` of a deployment, from a job file: a build step."""
+    return {"job": load_job(file).model_dump(mode="json", by_alias=True, exclude_unset=True)}
+
+
+def campaign(file: str) -> dict[str, Any]:
+    """The parameter `campaign` of a deployment, from a campaign file: a build step."""
+    return {"campaign": load_campaign(file).model_dump(mode="json", by_alias=True, exclude_unset=True)}
+
+
+def serve(prefect_file: Path = PREFECT_FILE) -> None:
+    """Serves every deployment of a file with its schedules, until it is interrupted."""
+    serve_deployments(*read_deployments(prefect_file))
+
+
+def read_deployments(prefect_file: Path) -> list[RunnerDeployment]:
+    """The deployments of a file, as `prefect deploy --all` makes them but for the work pool."""
+    content = yaml.safe_load(prefect_file.read_text(encoding="utf-8"))
+    return [_deployment(options) for options in content["deployments"]]
+
+
+def _deployment(options: dict[str, Any]) -> RunnerDeployment:
+    outputs = asyncio.run(run_steps(options.get("build") or [], print_function=lambda _: None))
+    flow = load_flow_from_entrypoint(options["entrypoint"], use_placeholder_flow=False)
+    limit = options.get("concurrency_limit")
+    deployment = flow.to_deployment(
+        options["name"],
+        description=options.get("description"),
+        tags=options.get("tags"),
+        parameters=apply_values(options.get("parameters") or {}, outputs),
+        schedules=[_schedule(schedule) for schedule in options.get("schedules") or ()],
+        concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
+        enforce_parameter_schema=options.get("enforce_parameter_schema", True),
+    )
+    deployment.entrypoint = options["entrypoint"]
+    return deployment
+
+
+def _schedule(options: dict[str, Any]) -> Schedule:
+    interval = options.get("interval")
+    return Schedule(**options | {"interval": timedelta(seconds=interval) if interval else None})
