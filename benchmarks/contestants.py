@@ -109,7 +109,7 @@ def engine(task, result):
         store = BlockStore(Path(job.output.root) / "blocks")
         job.folder.mkdir(parents=True, exist_ok=True)
         phases["plan"] = time.monotonic()
-        fetch_batch(session, plan.series, plan.requests, store, IN_FLIGHT, Control())
+        fetch_batch(session, plan.series, plan.requests, store, Control())
         phases["fetch"] = time.monotonic()
         # As many at once as the flow has task threads.
         with ThreadPoolExecutor(8) as pool:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 
 from eeflow.blocks import Block, BlockStore
 from eeflow.errors import BadAnswer, RequestError, RequestTooLarge, Stopped, TooManyRequests, TransientError
 from eeflow.series import Request, Series
-from eeflow.session import Session
-from eeflow.transport import TRANSPORTS, Transport
+from eeflow.session import Session, unpack
+from eeflow.sizes import Sizes
+from eeflow.transport import TRANSPORTS
 
+# How often a request is split: 4,096 x 4,096 pixels, 64 scenes and 64 bands are down to one value after 24 times.
+MOST_SPLITS = 24
 # How often a request may be refused as one too many before its task has to wait and try the batch again.
 ADMISSIONS = 5
 # Decoding is work for a processor and for memory, so no more run at once than there are processors.
@@ -37,7 +41,7 @@ class Receipt:
 
 @dataclass
 class Control:
-    """What a run's batches share: whom to tell of each settled request, and when to stop.
+    """What a run's batches share: whom to tell of each settled request, when to stop, and what sizes work.
 
     Attributes:
         on_done: called after each request whose blocks are kept.
@@ -46,6 +50,7 @@ class Control:
 
     on_done: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
+    sizes: Sizes = field(default_factory=Sizes)
 
     def __reduce__(self) -> tuple[type[Control], tuple[()]]:
         """In another process neither the callback nor the event means anything: a new control goes there."""
@@ -53,12 +58,13 @@ class Control:
 
 
 def fetch_batch(
-    session: Session, series: Series, requests: Sequence[Request], store: BlockStore, workers: int, control: Control
+    session: Session, series: Series, requests: Sequence[Request], store: BlockStore, control: Control
 ) -> Receipt:
-    """Fetches what is missing of a batch, `workers` requests at a time; each block is kept as soon as it is there.
+    """Fetches what is missing of a batch; each block is kept as soon as it is there.
 
-    A request that fails for a passing reason does not stop the others: they are finished and kept, so that trying the
-    batch again asks for the failed ones only. One that Earth Engine refuses for good stops the whole run.
+    Requests share the session's threads with those of other batches. One that fails for a passing reason does not stop
+    the others: they are finished and kept, so that trying the batch again asks for the failed ones only. One that Earth
+    Engine refuses for good stops the whole run.
 
     Raises:
         TransientError: some requests failed and may succeed later.
@@ -66,23 +72,15 @@ def fetch_batch(
         Stopped: the run was told to stop.
     """
     missing = missing_requests(series, requests, store)
-    failed: list[TransientError] = []
-    splits = 0
-    with ThreadPoolExecutor(max(1, min(workers, len(missing))), thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(_fetch_one, session, series, request, store, control) for request in missing]
-        for future in as_completed(futures):
-            try:
-                splits += future.result()
-            except TransientError as error:
-                failed.append(error)
-            except BaseException:
-                control.stop.set()  # those still waiting in the pool end at once
-                raise
+    batch = _Batch(session, series, store, control)
+    for request in missing:
+        batch.submit(_Part(request, _Whole(request)))
+    failed = batch.finish()
     if failed:
         worst = max(failed, key=lambda error: error.retry_after or 0)
         text = str(worst) if len(missing) == 1 else f"{len(failed)} of {len(missing)} requests failed: {worst}"
         raise type(worst)(text, worst.status, worst.retry_after)
-    return Receipt(batch_keys(series, requests), len(missing), splits)
+    return Receipt(batch_keys(series, requests), len(missing), batch.splits)
 
 
 def batch_keys(series: Series, requests: Sequence[Request]) -> tuple[str, ...]:
@@ -104,57 +102,138 @@ def _keys(series: Series, request: Request) -> dict[str, str]:
     return {scene_id: series.block_key(scene_id, request.bands, request.window) for scene_id in request.scene_ids}
 
 
-def _fetch_one(session: Session, series: Series, request: Request, store: BlockStore, control: Control) -> int:
-    """Fetches one request's blocks into the store; returns how often it had to be split."""
-    if control.stop.is_set():
-        raise Stopped("The run was stopped before this request was sent.")
-    blocks, splits = _fetch(session, series, request)
-    for scene_id, key in _keys(series, request).items():
-        store.save(key, blocks[scene_id])
-    control.on_done()
-    return splits
+class _Whole:
+    """A request of a batch, and the parts that are still open of it."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.open = 1
+        self.parts: list[Request] = []
 
 
-def _fetch(session: Session, series: Series, request: Request) -> tuple[dict[str, Block], int]:
-    transport = TRANSPORTS[request.transport]
-    try:
-        body = _ask(transport, session, series, request)
-        with _decoding:
-            return transport.read(body, series, request), 0
-    except BadAnswer:
-        session.count_failure()
-        raise
-    except RequestTooLarge as error:
-        parts = request.split()
-        if len(parts) == 1:
+@dataclass(frozen=True)
+class _Part:
+    """A request to send: a whole one, or what it was split into."""
+
+    request: Request
+    whole: _Whole
+    depth: int = 0
+
+    def split(self) -> list[_Part]:
+        return [replace(self, request=piece, depth=self.depth + 1) for piece in self.request.split()]
+
+
+class _Batch:
+    """Requests under way together. One thread submits and finishes, the session's threads carry out."""
+
+    def __init__(self, session: Session, series: Series, store: BlockStore, control: Control):
+        self.session, self.series, self.store, self.control = session, series, store, control
+        self.splits = 0
+        self._counting = threading.Lock()
+        self._under_way = 0
+        self._settled: SimpleQueue[tuple[_Part, Future[list[_Part]]]] = SimpleQueue()
+
+    def submit(self, part: _Part) -> None:
+        """Queues a request for the next free thread."""
+        self._under_way += 1
+        future = self.session.threads.submit(self._carry_out, part)
+        future.add_done_callback(lambda done: self._settled.put((part, done)))
+
+    def finish(self) -> list[TransientError]:
+        """Waits until all is settled; what failed for a passing reason. Raises what stops the run."""
+        failed: dict[_Whole, TransientError] = {}
+        final: BaseException | None = None
+        while self._under_way:
+            part, future = self._settled.get()
+            self._under_way -= 1
+            try:
+                self._settle(part, future.result())
+            except TransientError as error:
+                failed[part.whole] = error
+            except BaseException as error:  # noqa: BLE001  raised below, when the others have ended
+                self.control.stop.set()  # which they do at once where they are not yet sent
+                final = error if final is None or isinstance(final, Stopped) else final
+        if final:
+            raise final
+        return list(failed.values())
+
+    def _settle(self, part: _Part, pieces: list[_Part]) -> None:
+        whole = part.whole
+        whole.open += len(pieces) - 1
+        if pieces:
+            for piece in pieces:
+                self.submit(piece)
+            return
+        whole.parts.append(part.request)
+        if not whole.open:
+            _assemble(self.series, whole, self.store)
+            self.control.on_done()
+
+    def _carry_out(self, part: _Part) -> list[_Part]:
+        """Brings a request's blocks into the store; or the parts it has to be asked for in."""
+        request = part.request
+        if self.control.stop.is_set():
+            raise Stopped("The run was stopped before this request was sent.")
+        if part.depth and not missing_requests(self.series, [request], self.store):
+            return []
+        if not self.control.sizes.admits(request):
+            return part.split()
+        try:
+            with self.control.sizes.attempt(request):
+                body = self._ask(request)
+        except RequestTooLarge as error:
+            with self._counting:
+                self.splits += 1
+            return self._split(part, error)
+        self._keep(request, body)
+        return []
+
+    def _ask(self, request: Request) -> bytes:
+        """Sends a request; one refused for being one too many queues again at the gate, which is narrower by then."""
+        transport = TRANSPORTS[request.transport]
+        for _ in range(ADMISSIONS - 1):
+            try:
+                return transport.ask(self.session, self.series, request)
+            except TooManyRequests:
+                continue
+        return transport.ask(self.session, self.series, request)
+
+    def _split(self, part: _Part, error: RequestTooLarge) -> list[_Part]:
+        pieces = part.split()
+        if len(pieces) == 1 or part.depth >= MOST_SPLITS:
+            window, request = part.request.window, part.request
             raise RequestError(
-                f"Earth Engine finds even one pixel too much (row {request.window.row}, column {request.window.col}, "
-                f"band {request.bands[0]}, scene {request.scene_ids[0]}): {error}",
+                f"Earth Engine finds even {window.height} x {window.width} pixels too much (row {window.row}, column "
+                f"{window.col}, band {request.bands[0]}, scene {request.scene_ids[0]}): {error}",
                 error.status,
             ) from error
-    return _fetch_parts(session, series, request, parts)
+        return pieces
 
-
-def _ask(transport: Transport, session: Session, series: Series, request: Request) -> bytes:
-    """Sends a request; one refused for being one too many queues again at the gate, which is narrower by then."""
-    for _ in range(ADMISSIONS - 1):
+    def _keep(self, request: Request, body: bytes) -> None:
         try:
-            return transport.ask(session, series, request)
-        except TooManyRequests:
-            continue
-    return transport.ask(session, series, request)
+            with _decoding:
+                blocks = TRANSPORTS[request.transport].read(unpack(body), self.series, request)
+        except BadAnswer:
+            self.session.count_failure()
+            raise
+        for scene_id, key in _keys(self.series, request).items():
+            self.store.save(key, blocks[scene_id])
 
 
-def _fetch_parts(
-    session: Session, series: Series, request: Request, parts: Sequence[Request]
-) -> tuple[dict[str, Block], int]:
-    shape = (request.window.height, request.window.width)
+def _assemble(series: Series, whole: _Whole, store: BlockStore) -> None:
+    """A request's blocks from those of its parts; the parts' are let go."""
+    if whole.parts == [whole.request]:
+        return
+    request, parts = whole.request, whole.parts
     dtypes = {name: series.band(name).dtype for name in request.bands}
-    whole = {scene_id: Block.empty(shape, dtypes) for scene_id in request.scene_ids}
-    splits = 1
+    for scene_id, key in _keys(series, request).items():
+        block = Block.empty((request.window.height, request.window.width), dtypes)
+        for part in (part for part in parts if scene_id in part.scene_ids):
+            piece = store.load(_keys(series, part)[scene_id])
+            if piece is None:
+                raise TransientError("A part of a request is gone from the folder of blocks; it is asked for again.")
+            block.paste(piece, part.window.row - request.window.row, part.window.col - request.window.col)
+        store.save(key, block)
     for part in parts:
-        blocks, deeper = _fetch(session, series, part)
-        splits += deeper
-        for scene_id, block in blocks.items():
-            whole[scene_id].paste(block, part.window.row - request.window.row, part.window.col - request.window.col)
-    return whole, splits
+        for key in _keys(series, part).values():
+            store.discard(key)

@@ -7,16 +7,22 @@ with the slowest parser. REST reference: https://developers.google.com/earth-eng
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ee
 import google.auth.exceptions
-import httplib2
 import orjson
 import requests
+import urllib3.exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from google.oauth2 import service_account
@@ -39,7 +45,11 @@ CONNECT_SECONDS = 20
 # Earth Engine ends an interactive request after 5 minutes: https://developers.google.com/earth-engine/guides/usage
 ANSWER_SECONDS = 330
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
+# An answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
+_LARGEST_BODY = 128 * 2**20
+_GZIP = b"\x1f\x8b"
 _initialising = threading.Lock()
+_gates: dict[Settings, Gate] = {}
 _sessions: dict[Settings, Session] = {}
 
 
@@ -50,6 +60,8 @@ class Session:
     Attributes:
         requests: requests sent so far; pixels and listings alike.
         failures: requests that failed so far, for whatever reason.
+        quickest: seconds of the quickest answer so far; None before the first.
+        threads: one for each request that may be in flight, and some more that decode meanwhile.
     """
 
     settings: Settings
@@ -57,31 +69,55 @@ class Session:
     gate: Gate
     requests: int = 0
     failures: int = 0
+    quickest: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        """Opens nothing: the threads are made as they are needed."""
+        count = self.gate.max_concurrent + (os.cpu_count() or 1)
+        self.threads = ThreadPoolExecutor(count, thread_name_prefix="earth-engine")
+
     def compute(self, expression: ee.ComputedObject) -> bytes:
-        """The JSON body of the answer to one `value:compute` request.
+        """The JSON body of the answer to one `value:compute` request, as it came: `unpack` it where it is read.
 
         Raises:
             TransientError: the same request may succeed later.
             RequestTooLarge: it must be split.
             RequestError: Earth Engine refuses it for good.
         """
-        return self._send("value:compute", {"expression": ee.serializer.encode(expression, for_cloud_api=True)})
+        return self._send("POST", "value:compute", {"expression": ee.serializer.encode(expression, for_cloud_api=True)})
 
     def compute_pixels(self, body: dict[str, Any]) -> bytes:
-        """The binary body of the answer to one `image:computePixels` request; errors as in `compute`."""
-        return self._send("image:computePixels", body)
+        """The binary body of the answer to one `image:computePixels` request; otherwise as `compute`."""
+        return self._send("POST", "image:computePixels", body)
 
-    def _send(self, method: str, body: dict[str, Any]) -> bytes:
+    def algorithms(self) -> Any:
+        """What Earth Engine can do, as the client wants to know it; errors as in `compute`."""
+        return _json(self._send("GET", "algorithms"))
+
+    def value(self, expression: ee.ComputedObject) -> Any:
+        """The decoded result of one `value:compute` request; errors as in `compute`."""
+        try:
+            return _json(self.compute(expression))["result"]
+        except (KeyError, TypeError):
+            raise BadAnswer("Earth Engine's answer is not the JSON object with a result it should be.") from None
+
+    def count_failure(self) -> None:
+        """One more request did not bring what was asked for."""
+        with self._lock:
+            self.failures += 1
+
+    def _send(self, verb: str, method: str, body: dict[str, Any] | None = None) -> bytes:
         url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/{method}"
         with self.gate.slot() as entered:
             try:
-                answer = self._post(url, orjson.dumps(body))
-                self.gate.widen()
+                answer = self._exchange(verb, url, orjson.dumps(body) if body else None)
+                self._answered(time.monotonic() - entered)
             except RequestError as error:
                 if isinstance(error, TooManyRequests):
-                    self.gate.narrow(entered, error.retry_after)
+                    self.gate.narrow(entered)
+                if isinstance(error, TransientError) and error.retry_after:
+                    self.gate.hold(error.retry_after)
                 self.count_failure()
                 raise
             finally:
@@ -89,36 +125,49 @@ class Session:
                     self.requests += 1
         return answer
 
-    def count_failure(self) -> None:
-        """One more request did not bring what was asked for."""
+    def _answered(self, seconds: float) -> None:
+        self.gate.widen()
         with self._lock:
-            self.failures += 1
+            self.quickest = min(seconds, self.quickest or seconds)
 
-    def value(self, expression: ee.ComputedObject) -> Any:
-        """The decoded result of one `value:compute` request; errors as in `compute`."""
+    def _exchange(self, verb: str, url: str, body: bytes | None) -> bytes:
         try:
-            return orjson.loads(self.compute(expression))["result"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise BadAnswer("Earth Engine's answer is not the JSON object with a result it should be.") from None
-
-    def _post(self, url: str, body: bytes) -> bytes:
-        headers = {"Content-Type": "application/json", "X-Goog-User-Project": str(self.settings.project)}
-        try:
-            response = self.http.post(
+            response = self.http.request(
+                verb,
                 url,
                 data=body,
-                headers=headers,
+                headers={"Content-Type": "application/json", "X-Goog-User-Project": str(self.settings.project)},
                 params={"prettyPrint": "false", "alt": "json"},
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as error:
+            with response:
+                content: bytes = response.raw.read(decode_content=False)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise TransientError(f"{self.settings.ee_url} did not answer whole: {_reason(error)}.") from error
         except google.auth.exceptions.GoogleAuthError as error:
             raise _auth_error(error) from error
         if response.status_code != requests.codes.ok:
-            raise request_error(response.status_code, _message(response), _retry_after(response))
-        return response.content
+            raise request_error(response.status_code, _message(content, response.reason), _retry_after(response))
+        return content
+
+
+def unpack(body: bytes) -> bytes:
+    """An answer's body without the compression of the line.
+
+    Bodies wait for their turn to be decoded as they came: getRegion's are six times as large when they are unpacked.
+
+    Raises:
+        BadAnswer: it is cut or damaged.
+    """
+    if not body.startswith(_GZIP):
+        return body
+    size = min(int.from_bytes(body[-4:], "little"), _LARGEST_BODY)  # gzip's last word: its contents' length
+    try:
+        return zlib.decompress(body, wbits=31, bufsize=max(1, size))
+    except zlib.error as error:
+        raise BadAnswer(f"Earth Engine's answer is not the gzip it should be: {error}.") from None
 
 
 def current_session() -> Session:
@@ -132,12 +181,21 @@ def current_session() -> Session:
     settings = load_settings()
     with _initialising:
         if settings not in _sessions:
-            _sessions[settings] = connect(settings)
+            _sessions[settings] = connect(settings, current_gate())
         return _sessions[settings]
 
 
-def connect(settings: Settings) -> Session:
-    """A new session; initialises the `ee` client for this process. Errors as in `current_session`."""
+def current_gate() -> Gate:
+    """The gate of `current_session`; it is there before the session is. Raises ConfigError."""
+    settings = load_settings()
+    return _gates.setdefault(settings, Gate(settings.max_concurrent, settings.max_per_second))
+
+
+def connect(settings: Settings, gate: Gate | None = None) -> Session:
+    """A new session, by default behind a gate of its own; initialises the `ee` client for this process.
+
+    Errors as in `current_session`.
+    """
     credentials = _credentials(settings)
     project = settings.project or getattr(credentials, "quota_project_id", None)
     project = project or getattr(credentials, "project_id", None)
@@ -147,44 +205,57 @@ def connect(settings: Settings) -> Session:
             "(https://console.cloud.google.com/earth-engine), or EEFLOW_EE_URL=local to try without an account."
         )
     settings = settings.model_copy(update={"ee_project": project})
-    _initialise_client(settings, credentials)
     http = requests.Session() if isinstance(credentials, AnonymousCredentials) else AuthorizedSession(credentials)
     adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.max_concurrent, max_retries=0)
     http.mount("https://", adapter)
     http.mount("http://", adapter)
-    http.headers["User-Agent"] = f"eeflow/{__version__} (gzip)"
-    return Session(settings, http, Gate(settings.max_concurrent, settings.max_per_second))
+    http.headers.update({"User-Agent": f"eeflow/{__version__} (gzip)", "Accept-Encoding": "gzip"})
+    session = Session(settings, http, gate or Gate(settings.max_concurrent, settings.max_per_second))
+    _initialise_client(session, credentials)
+    return session
 
 
-def _initialise_client(settings: Settings, credentials: Any) -> None:
-    # The client also reads a public catalogue of deprecated assets with urllib and no time limit, which hangs for
-    # minutes on a silent network; it only feeds warnings, so it is left out.
-    ee.deprecation._FetchDataCatalogStac = dict
-    ee.data.setMaxRetries(0)  # one layer retries: the task
-    transport = httplib2.Http(timeout=CONNECT_SECONDS)
+def _initialise_client(session: Session, credentials: Any) -> None:
+    """Teaches the client Earth Engine's algorithms, from which it builds expressions.
+
+    Raises:
+        AccessDenied: the project or the credentials are not accepted.
+        TransientError: the endpoint cannot be reached now.
+        RequestError: what answers there is not Earth Engine.
+    """
+    url = session.settings.ee_url
     try:
-        ee.Initialize(credentials, url=settings.ee_url, project=settings.project, http_transport=transport)
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise _auth_error(error) from error
-    except (OSError, httplib2.HttpLib2Error) as error:
+        known = ee._cloud_api_utils.convert_algorithms(session.algorithms())
+    except (BadAnswer, AttributeError, KeyError, TypeError) as error:
+        raise TransientError(f"{url} does not answer as Earth Engine does: {error}") from error
+    except TransientError as error:
+        if error.status is not None:
+            raise
         raise TransientError(
-            f"{settings.ee_url} cannot be reached: {_reason(error)}. Check EEFLOW_EE_URL and the network."
+            f"{url} cannot be reached: {_reason(error)}. Check EEFLOW_EE_URL and the network."
         ) from error
-    except ee.EEException as error:
-        raise _initialise_error(error, settings) from error
-    except Exception as error:
-        status = getattr(getattr(error, "resp", None), "status", None)
-        if status is None:
-            raise TransientError(f"{settings.ee_url} does not answer as Earth Engine does: {error}.") from error
-        raise request_error(int(status), str(error)) from error
+    with _offline_client(known):
+        try:
+            ee.Initialize(credentials, url=url, project=session.settings.project)
+        except ee.EEException as error:
+            raise AccessDenied(f"Earth Engine does not accept project {session.settings.project}: {error}") from error
 
 
-def _initialise_error(error: ee.EEException, settings: Settings) -> RequestError:
-    cause = error.__context__
-    status = getattr(getattr(cause, "resp", None), "status", None)
-    if status is None:
-        return AccessDenied(f"Earth Engine does not accept project {settings.project}: {error}")
-    return request_error(int(status), str(error))
+@contextmanager
+def _offline_client(algorithms: dict[str, Any]) -> Iterator[None]:
+    """The client initialises itself without a request of its own.
+
+    It would ask for its description of the service twice and for the algorithms, one after the other, with retries of
+    its own; and for a public catalogue of deprecated assets without a time limit, which hangs for minutes on a silent
+    network and only feeds warnings.
+    """
+    ee.deprecation._FetchDataCatalogStac = dict
+    before = ee.data._install_cloud_api_resource, ee.data.getAlgorithms
+    ee.data._install_cloud_api_resource, ee.data.getAlgorithms = (lambda: None), (lambda: algorithms)
+    try:
+        yield
+    finally:
+        ee.data._install_cloud_api_resource, ee.data.getAlgorithms = before
 
 
 def _credentials(settings: Settings) -> Any:
@@ -219,11 +290,18 @@ def _auth_error(error: Exception) -> RequestError:
     )
 
 
-def _message(response: requests.Response) -> str:
+def _json(body: bytes) -> Any:
     try:
-        return str(orjson.loads(response.content)["error"]["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return response.reason or "no message"
+        return orjson.loads(unpack(body))
+    except orjson.JSONDecodeError:
+        raise BadAnswer("Earth Engine's answer is not the JSON it should be.") from None
+
+
+def _message(content: bytes, reason: str) -> str:
+    try:
+        return str(_json(content)["error"]["message"])
+    except (BadAnswer, KeyError, TypeError):
+        return reason or "no message"
 
 
 def _retry_after(response: requests.Response) -> float | None:

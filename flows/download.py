@@ -37,6 +37,7 @@ from tasks.grid import build_grid_task
 from tasks.region import Fetching, fetch_task, make_batches
 from tasks.scenes import find_scenes_task
 from tasks.session import connect_task
+from tasks.slots import leased_slots
 
 
 @dataclass
@@ -65,7 +66,7 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
     started = time.monotonic()
     job = with_preset(job)
     aoi = load_aoi_task(job.aoi)
-    with earth_engine(), exclusive(job.folder):
+    with earth_engine(), exclusive(job.folder), leased_slots():
         session = connect_task()
         tally = _Tally(session.requests, session.failures)
         scenes = find_scenes_task(job, aoi)

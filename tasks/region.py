@@ -16,11 +16,14 @@ from eeflow.fetch import Control, Receipt, batch_keys, fetch_batch, missing_requ
 from eeflow.plan import Plan
 from eeflow.series import Request, Series
 from eeflow.session import current_session
-from tasks.policies import BATCHES_AT_ONCE, RETRY, leased_slots, workers_per_batch
+from tasks.policies import RETRY
+from tasks.slots import leased_slots
 
 # Requests in one task. A task costs Prefect 5 ms here and 30 ms on the server, a request a second or more: enough
 # requests to make that nothing, few enough that progress shows and a retry repeats little.
 BATCH_SIZE = 32
+# Batches that a small plan is shared out among, so that progress shows.
+BATCHES_AT_LEAST = 4
 
 
 # Plain classes, because Prefect searches the fields of dataclasses for futures, all scenes of a series among them.
@@ -52,7 +55,7 @@ def make_batches(plan: Plan) -> list[Batch]:
     batches: list[Batch] = []
     for group in plan.band_groups:
         requests = [request for request in plan.requests if request.bands == group]
-        size = min(BATCH_SIZE, math.ceil(len(requests) / BATCHES_AT_ONCE))
+        size = min(BATCH_SIZE, math.ceil(len(requests) / BATCHES_AT_LEAST))
         for start in range(0, len(requests), max(1, size)):
             batches.append(Batch(plan.series, requests[start : start + size], len(batches) + 1))
     return batches
@@ -74,7 +77,7 @@ def _run_name() -> str:
 @task(name="fetch", task_run_name=_run_name, persist_result=True, cache_key_fn=_content_key, **RETRY)
 def fetch_task(batch: Batch, fetching: Fetching) -> Receipt:
     """Fetches a batch into the store. Its result is a receipt; the pixels are in the store."""
-    with leased_slots(min(workers_per_batch(), len(batch.requests))) as slots:
-        receipt = fetch_batch(current_session(), batch.series, batch.requests, fetching.store, slots, fetching.control)
+    with leased_slots():  # for itself where it is in a process of its own, else with the run
+        receipt = fetch_batch(current_session(), batch.series, batch.requests, fetching.store, fetching.control)
     get_run_logger().info("%d requests, %d blocks, %d splits", receipt.requests, len(receipt.keys), receipt.splits)
     return receipt

@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
-from eeflow.errors import RequestTooLarge
+from eeflow.errors import RequestError, RequestTooLarge
 from eeflow.fetch import Control, fetch_batch
 from eeflow.grid import Window, parse_crs
 from eeflow.jobfile import parse_job
@@ -69,7 +69,7 @@ def connected(request):
 
 def fetched(session, series, requests, folder):
     store = BlockStore(folder)
-    fetch_batch(session, series, requests, store, 4, Control())
+    fetch_batch(session, series, requests, store, Control())
     return {
         (request.window, scene_id): store.load(series.block_key(scene_id, request.bands, request.window))
         for request in requests
@@ -135,13 +135,64 @@ def test_a_request_found_too_large_is_split_and_gives_the_same(connected, tmp_pa
 
     monkeypatch.setattr(session, "compute_pixels", limited)
     store = BlockStore(tmp_path / "split")
-    receipt = fetch_batch(session, series, [request], store, 1, Control())
-    assert receipt.splits == 1 + 4  # 90 x 70 into four of 45 x 35 = 1,575, each into four of at most 23 x 18 = 414
+    receipt = fetch_batch(session, series, [request], store, Control())
+    assert receipt.splits == 1 + 1  # 90 x 70, and one of four of 45 x 35 = 1,575; 23 x 18 = 414 is answered
     for (window, scene_id), block in whole.items():
         part = store.load(series.block_key(scene_id, request.bands, window))
         for band in ALL_DTYPES:
             np.testing.assert_array_equal(block.values[band], part.values[band])
             np.testing.assert_array_equal(block.valid[band], part.valid[band])
+    assert len(list(store.folder.rglob("*.npz"))) == len(whole)  # the parts' own are gone
+
+
+def test_a_size_that_was_refused_is_not_sent_again(tmp_path, monkeypatch):
+    """Twelve requests at once, of which none may be larger than 200 pixels."""
+    asset = collection("none")
+    with CodedService([asset]) as service:
+        session = connect(Settings(ee_url=service.url, max_concurrent=8, _env_file=None))
+        _, series = series_on(session, asset, GRIDS["native"])
+        windows = [Window(row, col, 40, 32) for row in (0, 40) for col in (0, 32)]
+        requests = [
+            Request((scene.scene_id,), ("u8",), w, "compute_pixels") for scene in series.scenes for w in windows
+        ]
+        send, sent, refused = session.compute_pixels, [], []
+
+        def limited(body):
+            size = body["grid"]["dimensions"]
+            pixels = size["width"] * size["height"]
+            (sent if pixels <= 200 else refused).append(pixels)
+            if pixels > 200:
+                raise RequestTooLarge("Earth Engine answered 400: User memory limit exceeded.", 400)
+            return send(body)
+
+        monkeypatch.setattr(session, "compute_pixels", limited)
+        control = Control()
+        receipt = fetch_batch(session, series, requests[:9], BlockStore(tmp_path), control)
+        assert receipt.splits == len(refused)
+        assert refused.count(20 * 16) == 1  # one went ahead, the others waited for how it fared
+        assert set(refused) == {40 * 32, 20 * 16}
+        del refused[:]
+        assert fetch_batch(session, series, requests[9:], BlockStore(tmp_path), control).splits == 0
+        assert refused == []
+        assert set(sent) == {10 * 8}
+        assert sum(sent) == 12 * 40 * 32
+
+
+def test_a_pixel_that_is_too_much_is_named(tmp_path, monkeypatch):
+    asset = collection("none")
+    with CodedService([asset]) as service:
+        session = connect(Settings(ee_url=service.url, _env_file=None))
+        _, series = series_on(session, asset, GRIDS["native"])
+
+        def refuse(body):
+            raise RequestTooLarge("Earth Engine answered 400: Computation timed out.", 400)
+
+        monkeypatch.setattr(session, "compute_pixels", refuse)
+        scene = series.scenes[0].scene_id
+        request = Request((scene,), ("u8", "u16"), Window(3, 5, 2, 2), "compute_pixels")
+        expected = rf"even 1 x 1 pixels too much \(row [34], column [56], band (u8|u16), scene {scene}\): .*Computation timed out"
+        with pytest.raises(RequestError, match=expected):
+            fetch_batch(session, series, [request], BlockStore(tmp_path), Control())
 
 
 def test_auto_goes_on_with_get_region_where_the_endpoint_has_no_pixels(prefect_environment, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The environment's settings, the gate, and what an HTTP answer becomes."""
 
+import gzip
 import json
 import socket
 import threading
@@ -34,7 +35,7 @@ def _no_settings_of_this_machine(monkeypatch, tmp_path, offline_ee):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)  # no .env
-    monkeypatch.setattr(session, "_initialise_client", lambda settings, credentials: None)  # the client stays offline
+    monkeypatch.setattr(session, "_initialise_client", lambda session, credentials: None)  # the client stays offline
 
 
 @pytest.fixture
@@ -201,6 +202,43 @@ def test_gate_spaces_the_starts():
     assert len(starts) == 11
 
 
+def test_gate_lets_nobody_in_until_the_asked_time_is_over():
+    gate = Gate(4)
+    before = time.monotonic()
+    gate.hold(0.1)
+    with gate.slot() as entered:
+        assert entered - before >= 0.1
+
+
+def test_gate_follows_what_it_is_allowed():
+    gate, entered = Gate(4), threading.Event()
+    gate.allow(0)
+
+    def go():
+        with gate.slot():
+            entered.set()
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    gate.wait_until(lambda: gate.wanted > gate.allowed, 5)
+    assert (gate.in_flight, gate.wanted, gate.width) == (0, 1, 0)
+    gate.allow(9)
+    thread.join(5)
+    assert entered.is_set()
+    assert (gate.wanted, gate.width) == (0, 4)
+
+
+def test_a_refusal_narrows_the_gate_and_answers_widen_it():
+    gate = Gate(8)
+    with gate.slot() as first, gate.slot() as second:
+        gate.narrow(first)
+        gate.narrow(second)  # was under way already, so it tells nothing new
+    assert gate.width == 4
+    for _ in range(4 + 5 + 6 + 7 + 4):  # a round of answers for each further slot
+        gate.widen()
+    assert gate.width == 8
+
+
 def test_request_goes_where_the_rest_reference_says(service):
     service.answers = [(200, {}, b'{"result": [1, null]}')]
     assert session_to(service.url).value(ee.Number(7)) == [1, None]
@@ -215,6 +253,32 @@ def test_429_keeps_its_retry_after(service):
     error = error_for(service, 429, {"Retry-After": "7"}, refusal(429, "Too Many Requests: slow"), TooManyRequests)
     assert error.retry_after == 7
     assert error.status == 429
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_holds_back_the_next_request_whatever_the_error(service, status):
+    service.answers = [(status, {"Retry-After": "0.2"}, refusal(status, "slow")), (200, {}, b'{"result": 1}')]
+    connection = session_to(service.url)
+    with pytest.raises(TransientError):
+        connection.value(ee.Number(1))
+    refused_at = time.monotonic()
+    assert connection.value(ee.Number(1)) == 1
+    assert time.monotonic() - refused_at >= 0.19
+    assert 0 < connection.quickest < 0.2  # what was waited for at the gate is not the service's time
+
+
+def test_compressed_answers_stay_as_they_came_until_they_are_read(service):
+    packed = gzip.compress(b'{"result": [1, null]}')
+    service.answers = [(200, {"Content-Encoding": "gzip"}, packed)] * 2
+    connection = session_to(service.url)
+    assert connection.compute(ee.Number(1)) == packed
+    assert connection.value(ee.Number(1)) == [1, None]
+    assert service.asked[0][1]["Accept-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"x" * 99)[:-9], b"\x1f\x8b", gzip.compress(b"{}") + b"more"])
+def test_damaged_compression_is_a_bad_answer(service, body):
+    error_for(service, 200, {"Content-Encoding": "gzip"}, body, BadAnswer)
 
 
 @pytest.mark.parametrize("header", ["Wed, 21 Oct 2026 07:28:00 GMT", "soon", ""])

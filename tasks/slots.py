@@ -1,0 +1,252 @@
+"""How many requests all runs together may have open: slots of a Prefect global limit, leased in shares for a process.
+
+A global limit costs tens of milliseconds to take and much more under contention, so a process takes a share of it for
+a while and its gate shares that out among its requests.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import MissingContextError, ObjectAlreadyExists, ObjectNotFound
+from prefect.logging import get_logger, get_run_logger
+from prefect.settings import PREFECT_API_URL
+
+from eeflow.gate import Gate
+from eeflow.session import current_gate
+from eeflow.settings import load_settings
+
+_LEASE_SECONDS = 60  # the shortest Prefect allows; a killed run's slots come back when its lease ends
+_RENEW_SECONDS = 20
+# How often a process looks whether it may have more or should give some back; sooner while it has none, or too many.
+_TICK_SECONDS = 1.0
+_HASTE_SECONDS = 0.2
+# What a process needs is the most it has wanted for so long: batches follow each other more closely.
+_MEMORY_SECONDS = 3.0
+_PATIENCE_SECONDS = 60.0
+# Slots are leased in portions, since a lease can only be given back whole.
+_PORTION = 5
+# Left free by those that have more than their share, so that whoever comes can begin and be noticed.
+_RESERVE = 1
+_PROCESSES = 1000
+_GONE = 410
+_LOCKED = 423
+_keepers: dict[Gate, Keeper] = {}
+_starting = threading.Lock()
+
+
+def limit_name() -> str:
+    """The server's limit for the environment's project, since Earth Engine's quota is the project's."""
+    return f"earth-engine-{load_settings().project or 'default'}"
+
+
+@contextmanager
+def leased_slots() -> Iterator[None]:
+    """Within this the process's gate is as wide as the slots it holds of the limit that all runs share.
+
+    A process has one lease, however many of its runs and tasks are within this. Without a running server there is
+    nothing to share with: the gate then is the only limit.
+    """
+    if not PREFECT_API_URL.value():
+        yield
+        return
+    keeper = _enter(current_gate())
+    try:
+        yield
+    finally:
+        _leave(keeper)
+
+
+def _enter(gate: Gate) -> Keeper:
+    with _starting:
+        if gate not in _keepers:
+            _keepers[gate] = Keeper(gate, limit_name())
+        _keepers[gate].users += 1
+        return _keepers[gate]
+
+
+def _leave(keeper: Keeper) -> None:
+    with _starting:
+        keeper.users -= 1
+        if keeper.users:
+            return
+        del _keepers[keeper.gate]
+    keeper.close()
+
+
+@dataclass
+class _Lease:
+    """Slots of one limit that were taken together."""
+
+    lease_id: UUID
+    slots: int
+    renewed_at: float
+
+
+class Keeper:
+    """Holds a process's share of the limit, and makes it larger or smaller as other processes come and go.
+
+    Each process takes one slot of a second limit, the register, which so tells how many there are. What a process may
+    count on is the limit divided by their number. It takes more where slots are free, down to a reserve, and gives
+    that back as soon as somebody has taken the reserve.
+
+    Attributes:
+        users: how many rely on it.
+    """
+
+    def __init__(self, gate: Gate, name: str):
+        self.gate = gate
+        self.users = 0
+        self._name, self._register = name, f"{name}-runs"
+        self._leases: list[_Lease] = []
+        self._registered: list[_Lease] = []
+        self._need, self._needed_at = 0, 0.0
+        self._had_some_at = time.monotonic()
+        self._ended = threading.Event()
+        self._log: Any = get_logger("eeflow.slots")
+        with suppress(MissingContextError):
+            self._log = get_run_logger()
+        gate.allow(0)
+        context = contextvars.copy_context()  # with Prefect's settings, should they be temporary ones
+        self._thread = threading.Thread(target=context.run, args=(self._keep,), name="slots", daemon=True)
+        self._thread.start()
+
+    @property
+    def held(self) -> int:
+        """Slots it has."""
+        return sum(lease.slots for lease in self._leases)
+
+    def close(self) -> None:
+        """Gives everything back."""
+        self._ended.set()
+        self.gate.allow(0)  # also ends the wait of the keeper's thread
+        self._thread.join(_LEASE_SECONDS)
+
+    def _keep(self) -> None:
+        try:
+            with get_client(sync_client=True) as client:
+                while not self._ended.is_set():
+                    self._wait(self._tend(client))
+                with suppress(httpx.HTTPError):
+                    self._shrink(client, 0)
+                    self._sign_off(client)
+        finally:
+            self.gate.allow(self.gate.max_concurrent)  # from here on the gate is alone
+
+    def _tend(self, client: SyncPrefectClient) -> float:
+        """Renews, takes, gives back; seconds until it should be looked at again."""
+        try:
+            self._renew(client)
+            return self._settle(client)
+        except httpx.HTTPError as error:
+            self._log.warning("The limit %s cannot be asked, %d slots are kept: %s", self._name, self.held, error)
+            return _TICK_SECONDS
+
+    def _wait(self, seconds: float) -> None:
+        short = self.gate.wanted > self.held  # is known, and no reason to look again at once
+        self.gate.wait_until(lambda: self._ended.is_set() or (not short and self.gate.wanted > self.held), seconds)
+
+    def _settle(self, client: SyncPrefectClient) -> float:
+        wanted, now = self.gate.wanted, time.monotonic()
+        if wanted >= self._need or now - self._needed_at > _MEMORY_SECONDS:
+            self._need, self._needed_at = wanted, now
+        if not self._need:
+            self._shrink(client, 0)
+            self._sign_off(client)
+            return _TICK_SECONDS
+        self._sign_on(client)
+        limit, taken = _read(client, self._name, self.gate.max_concurrent)
+        free, share = limit - taken, max(1, limit // self._processes(client))
+        more = min(wanted - self.held, max(min(share - self.held, free), free - _RESERVE))
+        if more > 0:
+            self._grow(client, more)
+        elif free < _RESERVE and self.held > min(share, self._need):
+            self._shrink(client, min(share, self._need))
+            return _HASTE_SECONDS
+        else:
+            self.gate.allow(self.held)
+        self._complain_when_starved(taken, limit)
+        return _TICK_SECONDS if self.held else _HASTE_SECONDS
+
+    def _grow(self, client: SyncPrefectClient, more: int) -> None:
+        for start in range(0, more, _PORTION):
+            self._leases += _take(client, self._name, min(_PORTION, more - start))
+            self.gate.allow(self.held)
+
+    def _shrink(self, client: SyncPrefectClient, count: int) -> None:
+        """Down to `count` slots, as soon as the requests that use them have ended."""
+        self.gate.allow(count)
+        while self._leases and self.held - self._leases[-1].slots >= self.gate.in_flight and self.held > count:
+            lease = self._leases.pop()
+            client.release_concurrency_slots_with_lease(lease.lease_id)
+        if self.held < count:
+            self._grow(client, count - self.held)
+
+    def _renew(self, client: SyncPrefectClient) -> None:
+        for lease in [*self._leases, *self._registered]:
+            if time.monotonic() - lease.renewed_at < _RENEW_SECONDS:
+                continue
+            try:
+                client.renew_concurrency_lease(lease.lease_id, _LEASE_SECONDS)
+                lease.renewed_at = time.monotonic()
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != _GONE:
+                    raise
+                self._leases = [other for other in self._leases if other is not lease]
+                self._registered = [other for other in self._registered if other is not lease]
+        self.gate.allow(min(self.gate.allowed, self.held))
+
+    def _processes(self, client: SyncPrefectClient) -> int:
+        return max(1, _read(client, self._register, _PROCESSES)[1])
+
+    def _sign_on(self, client: SyncPrefectClient) -> None:
+        if not self._registered:
+            _read(client, self._register, _PROCESSES)  # which makes it
+            self._registered = _take(client, self._register, 1)
+
+    def _sign_off(self, client: SyncPrefectClient) -> None:
+        while self._registered:
+            client.release_concurrency_slots_with_lease(self._registered.pop().lease_id)
+
+    def _complain_when_starved(self, taken: int, limit: int) -> None:
+        now = time.monotonic()
+        if self.held:
+            self._had_some_at = now
+        elif now - self._had_some_at > _PATIENCE_SECONDS:
+            self._had_some_at = now
+            self._log.warning(
+                "%d of %d slots of the limit %s are taken, and none has become free for a minute. If no other run is "
+                "under way: prefect gcl update %s --active-slots 0",
+                taken, limit, self._name, self._name,
+            )  # fmt: skip
+
+
+def _take(client: SyncPrefectClient, name: str, slots: int) -> list[_Lease]:
+    """A lease of so many slots; none where another process was quicker."""
+    try:
+        answer = client.increment_concurrency_slots_with_lease([name], slots, "concurrency", _LEASE_SECONDS)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != _LOCKED:
+            raise
+        return []
+    return [_Lease(UUID(answer.json()["lease_id"]), slots, time.monotonic())]
+
+
+def _read(client: SyncPrefectClient, name: str, most: int) -> tuple[int, int]:
+    """A limit of the server, and how many of its slots are taken; it is made with `most` slots if it is not there."""
+    try:
+        found = client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        with suppress(ObjectAlreadyExists):  # another process was quicker
+            client.upsert_global_concurrency_limit_by_name(name, most)
+        found = client.read_global_concurrency_limit_by_name(name)
+    return int(found.limit), int(found.active_slots)
