@@ -52,6 +52,8 @@ def encode(value: Any) -> Any:
             return convert(value)
     if callable(value):
         return {"type": "Algorithm"}
+    if hasattr(value, "encode"):
+        return encode(value.encode())
     raise EarthEngineError(f"A value of type {type_name(value)} cannot be returned.")
 
 

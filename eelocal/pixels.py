@@ -35,6 +35,9 @@ class Raster:
 
     def check(self) -> None:
         """Raises Earth Engine's own error for what is too large; a mask byte counts for each band and pixel."""
+        nested = next((band.name for band in self.bands if band.type.dimensions), None)
+        if nested is not None:
+            raise EarthEngineError(f"Band '{nested}' has arrays, which cannot be pixels of a file: use arrayFlatten.")
         width, height = self.grid.width, self.grid.height
         if max(width, height) > MAX_SIDE:
             raise EarthEngineError(

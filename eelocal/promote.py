@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
+from eelocal.arrays import to_array, type_of
 from eelocal.errors import EarthEngineError
 from eelocal.region import RegionTable
 from eelocal.values.collection import Collection, of_elements
@@ -62,7 +65,9 @@ def type_name(value: Any) -> str:
 
 
 def constant_image(value: Any) -> Image:
-    """An image of a number, or of a list with one band for each."""
+    """An image of a number, of an array, or of a list with one band for each."""
+    if isinstance(value, np.ndarray):
+        return Image([constant_band("constant", value, type_of(value).array(value.ndim))])
     numbers = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(n, (int, float)) for n in numbers):
         raise EarthEngineError(f"Image constants must be numbers or lists of numbers. Got {str(value)[:100]}.")
@@ -83,7 +88,7 @@ def _shown(value: Any) -> Any:
 def _image(value: Any) -> Any:
     if isinstance(value, Image):
         return value
-    if isinstance(value, (int, float, list, tuple)):
+    if isinstance(value, (int, float, list, tuple, np.ndarray)):
         return constant_image(value)
     return _NO
 
@@ -164,6 +169,10 @@ def _list(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, RegionTable)) else _NO
 
 
+def _array(value: Any) -> Any:
+    return to_array(value) if isinstance(value, (np.ndarray, list, tuple, int, float)) else _NO
+
+
 def _dictionary(value: Any) -> Any:
     return value if isinstance(value, dict) else _NO
 
@@ -209,6 +218,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "Boolean": _boolean,
     "String": _exactly(str),
     "List": _list,
+    "Array": _array,
     "Dictionary": _dictionary,
     "Date": _date,
     "DateRange": _date_range,
@@ -231,4 +241,5 @@ _NAMES: tuple[tuple[type, str], ...] = (
     (Filter, "Filter"),
     (Reducer, "Reducer"),
     (PixelType, "PixelType"),
+    (np.ndarray, "Array"),
 )

@@ -221,6 +221,8 @@ def _numbers(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> li
         numbers[valid] = _numbers(values[valid])
         masked: list[Any] = numbers.tolist()
         return masked
+    if values.dtype == object:
+        return [array.tolist() for array in values]
     if values.dtype.kind != "f":
         integers: list[Any] = values.tolist()
         return integers

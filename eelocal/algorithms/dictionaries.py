@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from eelocal.arrays import on_array
 from eelocal.errors import EarthEngineError, NoValueError
 from eelocal.promote import constant_image, promote
 from eelocal.registry import algorithm
+from eelocal.stacked import cat
 from eelocal.values.element import Element
 from eelocal.values.image import Image
 
@@ -164,3 +166,19 @@ def _is_match(pattern: str, key: str) -> bool:
         return re.fullmatch(pattern, key) is not None
     except re.error:
         return False
+
+
+@algorithm("Dictionary.getArray")
+def get_array(dictionary: dict[str, Any], key: str) -> Any:
+    """A value that is an array."""
+    return promote(get(dictionary, key, None), "Array", "Dictionary.getArray")
+
+
+@algorithm("Dictionary.toArray")
+def to_array(dictionary: dict[str, Any], keys: Names | None, axis: int) -> Any:
+    """Numbers or arrays, in the order of the keys, as one array."""
+    names = sorted(dictionary) if keys is None else keys
+    values = [promote(get(dictionary, str(name), None), "Array", "Dictionary.toArray") for name in names]
+    if not values:
+        raise EarthEngineError("The dictionary has no values.")
+    return on_array(lambda *stacks: cat(axis, *stacks), *values)

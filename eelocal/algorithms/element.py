@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from eelocal.errors import EarthEngineError
 from eelocal.promote import promote, type_name
 from eelocal.registry import algorithm
@@ -66,6 +68,12 @@ def get_number(object: Element, property: str) -> Any:
 def get_string(object: Element, property: str) -> Any:
     """A property that is a string."""
     return _typed(object, property, "String")
+
+
+@algorithm("Element.getArray")
+def get_array(object: Element, property: str) -> Any:
+    """A property that is an array."""
+    return _typed(object, property, "Array")
 
 
 @algorithm("Element.set", keeps="object", sets="key")
@@ -130,6 +138,8 @@ def choose(condition: Callable[[], Any], trueCase: Callable[[], Any], falseCase:
 @algorithm("IsEqual")
 def is_equal(left: Any, right: Any) -> bool:
     """Whether two values are the same."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return bool(np.array_equal(left, right))
     return bool(left == right)
 
 

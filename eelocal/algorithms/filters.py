@@ -11,13 +11,15 @@ import shapely
 
 from eelocal import registry
 from eelocal.algorithms.collection import compare
+from eelocal.algorithms.geometries import measured_area, measured_distance
 from eelocal.errors import EarthEngineError
+from eelocal.promote import type_name
 from eelocal.registry import algorithm
 from eelocal.union import union_of
 from eelocal.values.collection import Collection
 from eelocal.values.date import Date, DateRange
 from eelocal.values.element import Element
-from eelocal.values.filter import Filter, Query
+from eelocal.values.filter import Filter, Measure, Query
 from eelocal.values.geometry import Geometry
 
 Test = Callable[[Any, Any], Any]
@@ -180,6 +182,62 @@ registry.add("Filter.intersects", _binary(_spatial(lambda a, b: b.intersects(a),
 registry.add("Filter.disjoint", _binary(_spatial(lambda a, b: a.disjoint(b), False), spatial=True))
 registry.add("Filter.contains", _binary(_spatial(lambda a, b: a.contains(b), True), _region_query, spatial=True))
 registry.add("Filter.isContained", _binary(_spatial(lambda a, b: b.contains(a), True), _region_query, spatial=True))
+
+
+@algorithm("Filter.maxDifference")
+def max_difference(difference: float, leftField: Any, rightValue: Any, rightField: Any, leftValue: Any) -> Filter:
+    """Passes numbers that differ by no more; the difference is the measure of a join."""
+    left, right = _operands(leftField, rightValue, rightField, leftValue, spatial=False)
+
+    def measure(a: Any, b: Any) -> Any:
+        first, second = _millis(a), _millis(b)
+        apart = abs(first - second) if first is not None and second is not None else None
+        return Measure(apart) if apart is not None and apart <= difference else None
+
+    return Filter(
+        lambda e: measure(left.of(e), right.of(e)) is not None, Query(), lambda a, b: measure(left.of(a), right.of(b))
+    )
+
+
+@algorithm("Filter.withinDistance")
+def within_distance(
+    distance: float, leftField: Any, rightValue: Any, rightField: Any, leftValue: Any, maxError: Any
+) -> Filter:
+    """Passes geometries that are no farther apart in metres; the distance is the measure of a join."""
+    left, right = _operands(leftField, rightValue, rightField, leftValue, spatial=True)
+
+    def measure(a: Geometry | None, b: Geometry | None) -> Any:
+        if a is None or b is None:
+            return None
+        apart = 0.0 if a.unbounded or b.unbounded else measured_distance(a, b, None)
+        return Measure(apart) if apart <= distance else None
+
+    return Filter(
+        lambda e: measure(left.of(e), right.of(e)) is not None, Query(), lambda a, b: measure(left.of(a), right.of(b))
+    )
+
+
+@algorithm("Filter.hasType")
+def has_type(leftField: Any, rightValue: Any, rightField: Any, leftValue: Any) -> Filter:
+    """Passes values of a type, such as `Number` or `Image`."""
+    left, right = _operands(leftField, rightValue, rightField, leftValue, spatial=False)
+
+    def test(a: Any, b: Any) -> bool:
+        name = "Number" if a is not None and type_name(a) in ("Integer", "Long", "Float") else type_name(a)
+        return a is not None and b in (name, type_name(a))
+
+    return Filter(lambda e: test(left.of(e), right.of(e)), Query(), lambda a, b: test(left.of(a), right.of(b)))
+
+
+@algorithm("Filter.area")
+def area(min: float, max: float, maxError: Any, geometrySelector: str | None) -> Filter:
+    """Passes geometries whose area in square metres is in a range, ends included."""
+
+    def test(element: Element) -> bool:
+        place = element.geometry if geometrySelector is None else _place(element.get(geometrySelector))
+        return place is not None and min <= measured_area(place, None) <= max
+
+    return Filter(test)
 
 
 @algorithm("Filter.always")

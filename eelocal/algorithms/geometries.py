@@ -54,7 +54,17 @@ def buffered(geometry: Geometry, distance: float, proj: Projection | None) -> Ge
     return Geometry(transform_shape(grown, local, "EPSG:4326"), geodesic=False)
 
 
-def _distance(left: Geometry, right: Geometry, proj: Projection | None) -> float:
+def simplified(geometry: Geometry, error: Any, proj: Projection | None) -> Geometry:
+    """With fewer vertices, within an error: metres, or an error margin."""
+    crs = proj.crs if proj else geometry.crs
+    metres = error.get("value") if isinstance(error, dict) else error
+    if not isinstance(metres, (int, float)) or metres < 0:
+        raise EarthEngineError(f"The maxError must be metres, not negative. Got {str(error)[:100]}.")
+    return Geometry(geometry.in_crs(crs).simplify(metres / metres_per_unit(crs)), crs, geometry.geodesic)
+
+
+def measured_distance(left: Geometry, right: Geometry, proj: Projection | None) -> float:
+    """Metres between the nearest points."""
     crs = proj.crs if proj else left.crs
     a, b = left.in_crs(crs), right.in_crs(crs)
     if not is_geographic(crs):
@@ -87,7 +97,8 @@ def _same_system(left: Geometry, right: Geometry, proj: Projection | None) -> tu
     return left.in_crs(crs), right.in_crs(crs), crs
 
 
-def _place(element: Element) -> Geometry:
+def place_of(element: Element) -> Geometry:
+    """The geometry of an element; 400 if it has none."""
     if element.geometry is None:
         raise EarthEngineError("The feature has no geometry.")
     return element.geometry
@@ -99,7 +110,7 @@ def _predicate(test: Callable[[BaseGeometry, BaseGeometry], bool]) -> tuple[Call
         return test(a, b)
 
     def features(left: Element, right: Element, maxError: Any, proj: Projection | None) -> bool:
-        return geometries(_place(left), _place(right), maxError, proj)
+        return geometries(place_of(left), place_of(right), maxError, proj)
 
     return geometries, features
 
@@ -112,7 +123,7 @@ def _overlay(
         return Geometry(combine(a, b), crs)
 
     def features(left: Element, right: Element, maxError: Any, proj: Projection | None) -> Feature:
-        return Feature(geometries(_place(left), _place(right), maxError, proj), left.properties)
+        return Feature(geometries(place_of(left), place_of(right), maxError, proj), left.properties)
 
     return geometries, features
 
@@ -147,7 +158,7 @@ def _changing(change: Change) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return geometry if geometry.unbounded else change(geometry, proj)
 
     def features(feature: Element, maxError: Any, proj: Projection | None) -> Feature:
-        return Feature(geometries(_place(feature), maxError, proj), feature.properties)
+        return Feature(geometries(place_of(feature), maxError, proj), feature.properties)
 
     return geometries, features
 
@@ -157,7 +168,7 @@ def _measuring(measure: Measure) -> tuple[Callable[..., Any], Callable[..., Any]
         return measure(geometry, proj)
 
     def features(feature: Element, maxError: Any, proj: Projection | None) -> float:
-        return measure(_place(feature), proj)
+        return measure(place_of(feature), proj)
 
     return geometries, features
 
@@ -189,13 +200,13 @@ def buffer(geometry: Geometry, distance: float, maxError: Any, proj: Projection 
 @algorithm("Feature.buffer")
 def buffer_feature(feature: Element, distance: float, maxError: Any, proj: Projection | None) -> Feature:
     """The feature, grown by so many metres."""
-    return Feature(buffered(_place(feature), distance, proj), feature.properties)
+    return Feature(buffered(place_of(feature), distance, proj), feature.properties)
 
 
 @algorithm("Geometry.distance")
 def distance(left: Geometry, right: Geometry, maxError: Any, proj: Projection | None, spherical: bool) -> float:
     """Metres between the nearest points."""
-    return _distance(left, right, proj)
+    return measured_distance(left, right, proj)
 
 
 @algorithm("Feature.distance")
@@ -203,21 +214,19 @@ def distance_of_features(
     left: Element, right: Element, maxError: Any, proj: Projection | None, spherical: bool
 ) -> float:
     """Metres between the nearest points."""
-    return _distance(_place(left), _place(right), proj)
+    return measured_distance(place_of(left), place_of(right), proj)
 
 
 @algorithm("Geometry.withinDistance")
 def within_distance(left: Geometry, right: Geometry, distance: float, maxError: Any, proj: Projection | None) -> bool:
     """Whether two geometries are no farther apart."""
-    return _distance(left, right, proj) <= distance
+    return measured_distance(left, right, proj) <= distance
 
 
 @algorithm("Geometry.simplify")
 def simplify(geometry: Geometry, maxError: Any, proj: Projection | None) -> Geometry:
     """With fewer vertices, within an error in metres."""
-    crs = proj.crs if proj else geometry.crs
-    metres = float(maxError) if isinstance(maxError, (int, float)) else float(maxError.get("value", 0))
-    return Geometry(geometry.in_crs(crs).simplify(metres / metres_per_unit(crs)), crs, geometry.geodesic)
+    return simplified(geometry, maxError, proj)
 
 
 @algorithm("Geometry.transform")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eelocal import registry
+from eelocal import registry, special
 from eelocal.algorithms.image_math import finite, map_bands, unary_band
 from eelocal.bands import select_bands
 from eelocal.errors import EarthEngineError
@@ -56,7 +56,7 @@ def _floating(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: function(values.astype(np.float64))
 
 
-_UNARY: dict[str, tuple[Callable[[Any], Any], TypeOf]] = {
+UNARY: dict[str, tuple[Callable[[Any], Any], TypeOf]] = {
     "abs": (lambda v: np.abs(v.astype(np.int64) if v.dtype.kind in "iu" else v), _magnitude),
     "sqrt": (_floating(np.sqrt), _real),
     "exp": (_floating(np.exp), _real),
@@ -81,6 +81,14 @@ _UNARY: dict[str, tuple[Callable[[Any], Any], TypeOf]] = {
     "bitwiseNot": (lambda v: ~v.astype(np.int64), _inverted),
     "bitwise_not": (lambda v: ~v.astype(np.int64), _inverted),
     "bitCount": (lambda v: np.bitwise_count(v.astype(np.int64).view(np.uint64)), lambda kind: integer(0, 64)),
+    "erf": (_floating(special.erf), _real),
+    "erfc": (_floating(special.erfc), _real),
+    "erfInv": (_floating(special.erf_inverse), _real),
+    "erfcInv": (_floating(special.erfc_inverse), _real),
+    "gamma": (_floating(special.gamma), _real),
+    "digamma": (_floating(special.digamma), _real),
+    "trigamma": (_floating(special.trigamma), _real),
+    "lanczos": (_floating(special.lanczos), _real),
 }
 
 
@@ -91,7 +99,7 @@ def _unary(change: Callable[[Any], Any], kind: TypeOf) -> Callable[[Image], Imag
     return function
 
 
-for _name, (_change, _kind) in _UNARY.items():
+for _name, (_change, _kind) in UNARY.items():
     registry.add(f"Image.{_name}", _unary(_change, _kind), keeps=("value",))
 
 

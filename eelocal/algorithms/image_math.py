@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eelocal import registry
+from eelocal import registry, special
 from eelocal.algorithms.numbers import ALIASES
+from eelocal.arrays import cast, on_pixels, spread
 from eelocal.errors import EarthEngineError
 from eelocal.grid import Grid, Pixels
 from eelocal.values.image import Band, Image
@@ -77,18 +78,47 @@ def anchor(first: Band, second: Band) -> Band:
 
 
 def _binary_band(a: Band, b: Band, operation: Binary, name: str) -> Band:
-    kind = operation.type(a.type, b.type)
-    work = np.result_type(a.type.dtype, b.type.dtype, kind.dtype)
-    if kind.is_integer and work.kind == "f":
-        work = a.type.union(b.type).dtype
+    compute, kind = typed(operation, a.type.element, b.type.element)
+    dimensions = max(a.type.dimensions, b.type.dimensions)
 
     def read(grid: Grid) -> Pixels:
         left, right = a.pixels(grid), b.pixels(grid)
         with np.errstate(all="ignore"):
-            values = operation.compute(left.values.astype(work, copy=False), right.values.astype(work, copy=False))
-        return finite(values.astype(kind.dtype, copy=False), left.valid & right.valid)
+            return finite(compute(left.values, right.values), left.valid & right.valid)
 
-    return anchor(a, b).derived(read, kind).renamed(name)
+    def read_arrays(grid: Grid) -> Pixels:
+        return on_pixels(elementwise(compute), [a.pixels(grid), b.pixels(grid)], kind.array(dimensions))
+
+    return anchor(a, b).derived(read_arrays if dimensions else read, kind.array(dimensions)).renamed(name)
+
+
+def typed(operation: Binary, a: PixelType, b: PixelType) -> tuple[Callable[[Array, Array], Array], PixelType]:
+    """The operation on values of two types, and the type of its results."""
+    kind = operation.type(a, b)
+    work = np.result_type(a.dtype, b.dtype, kind.dtype)
+    if kind.is_integer and work.kind == "f":
+        work = a.union(b).dtype
+
+    def compute(left: Array, right: Array) -> Array:
+        values = operation.compute(left.astype(work, copy=False), right.astype(work, copy=False))
+        return np.asarray(values).astype(kind.dtype, copy=False)
+
+    return compute, kind
+
+
+def elementwise(compute: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """The operation on stacks of arrays of one shape, or of arrays and numbers."""
+
+    def run(left: Array, right: Array) -> Array:
+        if left.ndim > 1 and right.ndim > 1 and left.shape != right.shape:
+            raise EarthEngineError(
+                f"Arrays must have the same shape, or one of them be a number. Got {list(left.shape[1:])} and "
+                f"{list(right.shape[1:])}."
+            )
+        most = max(left.ndim, right.ndim) - 1
+        return compute(spread(left, most), spread(right, most))
+
+    return run
 
 
 def finite(values: Array, valid: NDArray[np.bool_]) -> Pixels:
@@ -177,6 +207,7 @@ BINARY: dict[str, Binary] = {
     "bitwiseXor": Binary(_bits(np.bitwise_xor), union_type),
     "leftShift": Binary(_bits(np.left_shift), _shift_type),
     "rightShift": Binary(_bits(np.right_shift), union_type),
+    "gammainc": Binary(special.gamma_lower, float_type),
 }
 
 
@@ -189,11 +220,14 @@ def _binary(operation: Binary) -> Callable[[Image, Image], Image]:
 
 def map_bands(image: Image, change: Callable[[Array], Any], kind: Callable[[PixelType], PixelType]) -> Image:
     """A function of each pixel of each band; properties are not kept."""
-    return image.bare([unary_band(band, change, kind(band.type)) for band in image.bands])
+    return image.bare([unary_band(band, change, kind(band.type.element)) for band in image.bands])
 
 
 def unary_band(band: Band, change: Callable[[Array], Any], kind: PixelType) -> Band:
     """A band whose values are a function of another's."""
+    if band.type.dimensions:
+        arrays = kind.array(band.type.dimensions)
+        return band.derived(lambda grid: on_pixels(change, [band.pixels(grid)], arrays), arrays)
 
     def read(grid: Grid) -> Pixels:
         pixels = band.pixels(grid)
@@ -204,24 +238,9 @@ def unary_band(band: Band, change: Callable[[Array], Any], kind: PixelType) -> B
     return band.derived(read, kind)
 
 
-def cast_values(values: Array, kind: PixelType) -> Array:
-    """Values as a type: cut to its range, whole numbers by dropping the fraction."""
-    if not kind.is_integer:
-        return values.astype(kind.dtype)
-    low, high = kind.bounds
-    if values.dtype.kind == "f":
-        return np.clip(np.trunc(values), float(low), np.nextafter(float(high), 0) if high > 2**53 else high).astype(
-            kind.dtype
-        )
-    info = np.iinfo(values.dtype)
-    if info.min >= low and info.max <= high:
-        return values.astype(kind.dtype)
-    return np.clip(values, max(low, info.min), min(high, info.max)).astype(kind.dtype)
-
-
 def cast_image(value: Image, kind: PixelType) -> Image:
     """All bands as a type. Casting keeps the metadata."""
-    bands = [unary_band(b, lambda v: cast_values(v, kind), kind) for b in value.bands]
+    bands = [unary_band(b, lambda v: cast(v, kind), kind) for b in value.bands]
     return value.with_bands([replace(band, cast=True) for band in bands])
 
 

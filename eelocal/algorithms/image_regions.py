@@ -43,7 +43,7 @@ def reduce_region(
     tileScale: float,
 ) -> dict[str, Any]:
     """A reducer over the pixels of a region. Pixels at the edge count by the part inside, where the reducer weighs."""
-    region = _region(geometry, image)
+    region = region_of(geometry, image)
     projection = region_projection(image, crs, crsTransform, scale)
     cells, weights = _weighted_cells(region, projection, reducer)
     if cells.count > maxPixels and bestEffort:
@@ -78,7 +78,7 @@ def reduce_regions(
 
     def source(query: Query) -> Iterator[Any]:
         for feature in collection.elements(query):
-            region = _region(feature.geometry, image)
+            region = region_of(feature.geometry, image)
             cells, weights = _weighted_cells(region, projection, reducer)
             found = reduced(image.bands, reducer, read_cells(image.bands, cells, projection), weights)
             # With one band the properties are the reducer's outputs.
@@ -103,7 +103,7 @@ def sample(
 ) -> Collection:
     """Pixels as features, all of a region or some by chance."""
     target = region_projection(image, projection, None, scale)
-    cells = choose_cells(_region(region, image), target)
+    cells = choose_cells(region_of(region, image), target)
     if factor is not None and numPixels is not None:
         raise EarthEngineError("Cannot specify both factor and numPixels.")
     wanted = int(cells.count * factor) if factor is not None else numPixels
@@ -131,11 +131,49 @@ def sample_regions(
     for feature in collection.elements():
         names = [n for n in feature.properties if n != "system:index"] if properties is None else properties
         kept = {name: feature.get(name) for name in names}
-        cells = choose_cells(_region(feature.geometry, image), target)
+        cells = choose_cells(region_of(feature.geometry, image), target)
         for number, found in enumerate(_features(image, cells, target, kept, geometries=geometries)):
             if all(found.get(name) is not None for name in image.names):
                 result.append(found.set(**{"system:index": f"{feature.index}_{number}"}))
     return of_elements(result, "FeatureCollection")
+
+
+@algorithm("Image.stratifiedSample")
+def stratified_sample(
+    image: Image,
+    numPoints: int,
+    classBand: str | None,
+    region: Geometry | None,
+    scale: float | None,
+    projection: Projection | None,
+    seed: int,
+    classValues: list[Any] | None,
+    classPoints: list[Any] | None,
+    dropNulls: bool,
+    tileScale: float,
+    geometries: bool,
+) -> Collection:
+    """So many pixels by chance of each class, as features."""
+    target = region_projection(image, projection, None, scale)
+    name = image.names[0] if classBand is None else classBand
+    if name not in image.names:
+        raise EarthEngineError(f"Band '{name}' is not among the bands: [{', '.join(image.names)}].")
+    if len(classValues or []) != len(classPoints or []):
+        raise EarthEngineError("classValues and classPoints must have the same size.")
+    wanted = dict(zip(classValues or [], classPoints or [], strict=True))
+    cells = choose_cells(region_of(region, image), target)
+    found = _features(image, cells, target, {}, geometries=geometries)
+    kept = [f for f in found if not dropNulls or all(f.get(band) is not None for band in image.names)]
+    classes: dict[Any, list[Feature]] = {}
+    for feature in kept:
+        if feature.get(name) is not None:
+            classes.setdefault(feature.get(name), []).append(feature)
+    chance = random.Random(seed)
+    chosen: list[Feature] = []
+    for value, members in sorted(classes.items()):
+        number = wanted.get(value, numPoints)
+        chosen += members if len(members) <= number else chance.sample(members, number)
+    return of_elements(chosen, "FeatureCollection")
 
 
 @algorithm("Image.sampleRectangle")
@@ -147,7 +185,7 @@ def sample_rectangle(
     defaultArrayValue: Any,
 ) -> Feature:
     """Each band as a two-dimensional list over the bounds of a region, in its own projection, top row first."""
-    place = _region(region, image)
+    place = region_of(region, image)
     names = properties if properties is not None else [n for n in image.properties if not n.startswith("system:")]
     found: dict[str, Any] = {name: image.get(name) for name in names}
     for band in image.bands:
@@ -196,7 +234,7 @@ def reduced(
 
 
 def _outputs(reducer: Reducer, stacks: Sequence[Pixels], weights: NDArray[np.float64]) -> dict[str, Any]:
-    if reducer.reduce is None:
+    if reducer.reduce is None or any(stack.values.dtype == object for stack in stacks):
         valid = np.logical_and.reduce([stack.valid for stack in stacks])
         columns = [stack.values[valid].tolist() for stack in stacks]
         return reducer.rows(list(zip(*columns, strict=True)))
@@ -220,7 +258,8 @@ def _weighted_cells(region: Geometry, projection: Projection, reducer: Reducer) 
     return cells, np.ones(cells.cols.size)
 
 
-def _region(geometry: Geometry | None, image: Image) -> Geometry:
+def region_of(geometry: Geometry | None, image: Image) -> Geometry:
+    """The region given, or the image's footprint, which must have an end."""
     place = geometry or image.geometry
     if place is None or place.unbounded:
         raise EarthEngineError("A region must be given for an image without bounds.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from eelocal.algorithms.collection import sort_key
@@ -310,3 +310,25 @@ def _item(value: Any) -> Feature:
 def _check_length(length: float) -> None:
     if not -1 <= length <= MAX_LENGTH:
         raise EarthEngineError(f"A list may have up to {MAX_LENGTH} elements. Got {length:.0f}.")
+
+
+@algorithm("List.getArray")
+def get_array(list: list[Any], index: int) -> Any:
+    """An element that is an array."""
+    return promote(get(list, index), "Array", "List.getArray")
+
+
+@algorithm("List.indexOfSublist")
+def index_of_sublist(list: list[Any], target: list[Any]) -> int:
+    """Where another list begins in this one for the first time; -1 if nowhere."""
+    return next(_places(list, target), -1)
+
+
+@algorithm("List.lastIndexOfSubList")
+def last_index_of_sublist(list: list[Any], target: list[Any]) -> int:
+    """Where another list begins in this one for the last time; -1 if nowhere."""
+    return max(_places(list, target), default=-1)
+
+
+def _places(values: list[Any], target: list[Any]) -> Iterator[int]:
+    return (i for i in range(len(values) - len(target) + 1) if values[i : i + len(target)] == target)

@@ -1,4 +1,4 @@
-"""Kernel, and Image: what depends on the pixels around a pixel.
+"""Image: what depends on the pixels around a pixel.
 
 A neighbourhood is computed in the pixels that are asked for, wider by the kernel's reach.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eelocal import registry
 from eelocal.algorithms.image_math import finite
+from eelocal.algorithms.kernels import MAX_REACH, SHAPES, Kernel, shaped
 from eelocal.algorithms.reducers import named
 from eelocal.errors import EarthEngineError
 from eelocal.evaluation import current
@@ -25,91 +24,7 @@ from eelocal.values.image import Band, Image
 from eelocal.values.pixeltype import DOUBLE, FLOAT, PixelType
 from eelocal.values.reducer import Reducer
 
-_MAX_REACH = 512  # pixels, as Earth Engine has it
 _MAX_STACK = 2**24  # pixels of all places of a kernel at once
-Shape = Callable[[NDArray[Any], NDArray[Any], float], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """Weights around a pixel, made for the size of the pixels they are used on.
-
-    Attributes:
-        weights: gives an array of odd sides for metres per pixel.
-    """
-
-    weights: Callable[[float], NDArray[np.float64]]
-
-
-_SHAPES: dict[str, Shape] = {
-    "circle": lambda dx, dy, r: dx**2 + dy**2 <= r**2,
-    "square": lambda dx, dy, r: np.maximum(abs(dx), abs(dy)) <= r,
-    "cross": lambda dx, dy, r: (abs(dx) == abs(dy)) & (abs(dx) <= r),
-    "plus": lambda dx, dy, r: (dx == 0) | (dy == 0),
-    "diamond": lambda dx, dy, r: abs(dx) + abs(dy) <= r,
-    "octagon": lambda dx, dy, r: (np.maximum(abs(dx), abs(dy)) <= r) & (abs(dx) + abs(dy) <= 1.5 * r),
-}
-
-
-def _shaped(shape: Shape, radius: float, units: str, *, normalize: bool, magnitude: float) -> Kernel:
-    def weights(metres: float) -> NDArray[np.float64]:
-        reach = radius / metres if _is_metres(units) else radius
-        dx, dy = _offsets(reach)
-        found = shape(dx, dy, reach).astype(np.float64) * magnitude
-        return found / found.sum() * magnitude if normalize else found
-
-    return Kernel(weights)
-
-
-def _offsets(reach: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    whole = math.floor(reach + 1e-9)
-    if not 0 <= whole <= _MAX_REACH:
-        raise EarthEngineError(f"Kernel radius must be from 0 to {_MAX_REACH} pixels. Got {reach:g}.")
-    rows, cols = np.mgrid[-whole : whole + 1, -whole : whole + 1]
-    return cols, rows
-
-
-def _is_metres(units: str) -> bool:
-    if units not in ("pixels", "meters"):
-        raise EarthEngineError(f"Units must be 'pixels' or 'meters'. Got '{units}'.")
-    return units == "meters"
-
-
-def _kernel(shape: Shape) -> Callable[..., Kernel]:
-    def function(radius: float, units: str, normalize: bool, magnitude: float) -> Kernel:
-        return _shaped(shape, radius, units, normalize=normalize, magnitude=magnitude)
-
-    return function
-
-
-for _name, _shape in _SHAPES.items():
-    registry.add(f"Kernel.{_name}", _kernel(_shape))
-
-
-@algorithm("Kernel.gaussian")
-def gaussian(radius: float, sigma: float, units: str, normalize: bool, magnitude: float) -> Kernel:
-    """Weights of a bell curve."""
-
-    def weights(metres: float) -> NDArray[np.float64]:
-        factor = 1 / metres if _is_metres(units) else 1.0
-        dx, dy = _offsets(radius * factor)
-        found: NDArray[np.float64] = np.exp(-(dx**2 + dy**2) / (2 * (sigma * factor) ** 2)) * magnitude
-        return found / found.sum() * magnitude if normalize else found
-
-    return Kernel(weights)
-
-
-@algorithm("Kernel.fixed")
-def fixed(width: int, height: int, weights: list[Any], x: int, y: int, normalize: bool) -> Kernel:
-    """Weights at hand, the middle one on the pixel."""
-    try:
-        found = np.array(weights, np.float64)
-    except (ValueError, TypeError) as exc:
-        raise EarthEngineError("Kernel weights must be rows of numbers of the same length.") from exc
-    if found.ndim != 2 or not all(side % 2 for side in found.shape) or max(found.shape) > 2 * _MAX_REACH + 1:
-        raise EarthEngineError("A kernel must have an odd number of rows and columns.")
-    scaled = found / found.sum() if normalize and found.sum() else found
-    return Kernel(lambda metres: scaled)
 
 
 def padded(band: Band, grid: Grid, reach_x: int, reach_y: int) -> Pixels:
@@ -189,15 +104,15 @@ def _focal(reducer: Reducer) -> Callable[..., Image]:
     def function(
         image: Image, radius: float, kernelType: str, units: str, iterations: int, kernel: Kernel | None
     ) -> Image:
-        shape = _SHAPES.get(kernelType)
+        shape = SHAPES.get(kernelType)
         if kernel is None and shape is None:
-            raise EarthEngineError(f"Unknown kernel '{kernelType}'; known are {', '.join(_SHAPES)}.")
+            raise EarthEngineError(f"Unknown kernel '{kernelType}'; known are {', '.join(SHAPES)}.")
         if not 1 <= iterations <= 100:
             raise EarthEngineError(f"Iterations must be from 1 to 100. Got {iterations}.")
         chosen = kernel
         if chosen is None:
             assert shape is not None
-            chosen = _shaped(shape, radius, units, normalize=False, magnitude=1.0)
+            chosen = shaped(shape, radius, units, normalize=False, magnitude=1.0)
         bands: Sequence[Band] = image.bands
         for _ in range(iterations):
             bands = [_focal_band(band, reducer, chosen) for band in bands]
@@ -222,8 +137,8 @@ def fast_distance(image: Image, neighborhood: int, units: str, metric: str) -> I
     """The squared distance in pixels to the nearest pixel that is not 0, within a neighbourhood."""
     if units != "pixels" or metric not in ("squared_euclidean", "manhattan", "chebyshev"):
         raise EarthEngineError(f"The metric '{metric}' in '{units}' is not known.")
-    if not 1 <= neighborhood <= _MAX_REACH:
-        raise EarthEngineError(f"Neighborhood must be from 1 to {_MAX_REACH}. Got {neighborhood}.")
+    if not 1 <= neighborhood <= MAX_REACH:
+        raise EarthEngineError(f"Neighborhood must be from 1 to {MAX_REACH}. Got {neighborhood}.")
     band = image.bands[0]
 
     def read(grid: Grid) -> Pixels:
@@ -256,8 +171,8 @@ def squared_distance(marked: NDArray[np.bool_], reach: int) -> NDArray[np.float6
 @algorithm("Image.directionalDistanceTransform", keeps="source")
 def directional_distance(source: Image, angle: float, maxDistance: int, labelBand: str | None) -> Image:
     """Pixels from each pixel to the nearest one that is not 0 in a direction; masked where there is none."""
-    if not 1 <= maxDistance <= _MAX_REACH:
-        raise EarthEngineError(f"maxDistance must be from 1 to {_MAX_REACH}. Got {maxDistance}.")
+    if not 1 <= maxDistance <= MAX_REACH:
+        raise EarthEngineError(f"maxDistance must be from 1 to {MAX_REACH}. Got {maxDistance}.")
     band = source.bands[0]
     dx, dy = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from eelocal import registry
+import numpy as np
+
+from eelocal import registry, special
 from eelocal.errors import EarthEngineError
 from eelocal.registry import algorithm
 from eelocal.values.pixeltype import CASTS, PixelType
@@ -59,6 +61,16 @@ def shift(left: Number, right: Number) -> int:
     return moved - 2 * _INT64 if moved >= _INT64 else moved
 
 
+def _special(function: Callable[..., Any]) -> Callable[..., float]:
+    """A function of arrays, of numbers."""
+
+    def run(*numbers: Number) -> float:
+        with np.errstate(all="ignore"):
+            return float(function(*(np.array(float(number)) for number in numbers)))
+
+    return run
+
+
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
@@ -85,6 +97,7 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "bitwiseXor": lambda a, b: whole(a) ^ whole(b),
     "leftShift": shift,
     "rightShift": lambda a, b: whole(a) >> (whole(b) & 63),
+    "gammainc": _special(special.gamma_lower),
 }
 ALIASES = {
     "bitwise_and": "bitwiseAnd",
@@ -142,6 +155,11 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "erf": math.erf,
     "erfc": math.erfc,
     "gamma": _safe(math.gamma),
+    "digamma": _special(special.digamma),
+    "trigamma": _special(special.trigamma),
+    "erfInv": _special(special.erf_inverse),
+    "erfcInv": _special(special.erfc_inverse),
+    "lanczos": _special(special.lanczos),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import affinity
 
-from eelocal.algorithms.image_math import cast_values
+from eelocal.arrays import cast
 from eelocal.errors import EarthEngineError
 from eelocal.grid import Grid, Pixels
 from eelocal.lattice import centres_inside
@@ -43,7 +43,7 @@ def paint(image: Image, featureCollection: Collection, color: Any, width: Any) -
             values, valid = values.astype(kind.dtype), valid.copy()
             for feature in features:
                 here = _covered(feature, width, grid)
-                values[here], valid[here] = cast_values(np.array(_number(feature, color, 0)), kind), True
+                values[here], valid[here] = cast(np.array(_number(feature, color, 0)), kind), True
             return Pixels(values, valid)
 
         return replace(band.derived(read, kind), cast=band.cast and kind == band.type)

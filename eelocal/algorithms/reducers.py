@@ -21,7 +21,7 @@ _COUNT = PixelType("int", 0, 2**32 - 1)
 Statistic = Callable[[Stack, NDArray[np.float64]], NDArray[Any]]
 
 
-def _where_any(statistic: Statistic) -> Reduce:
+def where_any(statistic: Statistic) -> Reduce:
     """A statistic of valid values; masked where there are none. Weights are 0 for masked values."""
 
     def run(stacks: Sequence[Stack], weights: Weights) -> list[Pixels]:
@@ -137,7 +137,7 @@ def _logical(every: bool) -> Statistic:
 
 
 def _min_max(stacks: Sequence[Stack], weights: Weights) -> list[Pixels]:
-    return [*_where_any(_least)(stacks, weights), *_where_any(_greatest)(stacks, weights)]
+    return [*where_any(_least)(stacks, weights), *where_any(_greatest)(stacks, weights)]
 
 
 def _first_column(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -158,35 +158,35 @@ def _with_range(inputs: Sequence[PixelType]) -> list[PixelType]:
 
 _double = constant_types(DOUBLE)
 _SIMPLE: dict[str, Reducer] = {
-    "mean": Reducer(("mean",), _where_any(_mean), types=_with_range, weighted=True),
-    "sum": Reducer(("sum",), _where_any(_sum), types=_double, weighted=True),
-    "product": Reducer(("product",), _where_any(_product), types=_double),
-    "variance": Reducer(("variance",), _where_any(_variance), types=_double, weighted=True),
-    "stdDev": Reducer(("stdDev",), _where_any(lambda s, w: np.sqrt(_variance(s, w))), types=_double, weighted=True),
-    "sampleVariance": Reducer(("variance",), _where_any(_sample_variance), types=_double, weighted=True),
+    "mean": Reducer(("mean",), where_any(_mean), types=_with_range, weighted=True),
+    "sum": Reducer(("sum",), where_any(_sum), types=_double, weighted=True),
+    "product": Reducer(("product",), where_any(_product), types=_double),
+    "variance": Reducer(("variance",), where_any(_variance), types=_double, weighted=True),
+    "stdDev": Reducer(("stdDev",), where_any(lambda s, w: np.sqrt(_variance(s, w))), types=_double, weighted=True),
+    "sampleVariance": Reducer(("variance",), where_any(_sample_variance), types=_double, weighted=True),
     "sampleStdDev": Reducer(
-        ("stdDev",), _where_any(lambda s, w: np.sqrt(_sample_variance(s, w))), types=_double, weighted=True
+        ("stdDev",), where_any(lambda s, w: np.sqrt(_sample_variance(s, w))), types=_double, weighted=True
     ),
     "count": Reducer(("count",), _count, types=constant_types(_COUNT), column=lambda rows: [len(_not_null(rows))]),
     "countEvery": Reducer(("count",), _count_every, types=constant_types(_COUNT), column=lambda rows: [len(rows)]),
     "minMax": Reducer(("min", "max"), _min_max, types=lambda inputs: [inputs[0], inputs[0]]),
-    "first": Reducer(("first",), _where_any(_first), types=like_input, column=_first_column),
-    "last": Reducer(("last",), _where_any(_last), types=like_input, column=_last_column),
+    "first": Reducer(("first",), where_any(_first), types=like_input, column=_first_column),
+    "last": Reducer(("last",), where_any(_last), types=like_input, column=_last_column),
     "firstNonNull": Reducer(
-        ("first",), _where_any(_first), types=like_input, column=lambda rows: _first_column(_not_null(rows))
+        ("first",), where_any(_first), types=like_input, column=lambda rows: _first_column(_not_null(rows))
     ),
     "lastNonNull": Reducer(
-        ("last",), _where_any(_last), types=like_input, column=lambda rows: _last_column(_not_null(rows))
+        ("last",), where_any(_last), types=like_input, column=lambda rows: _last_column(_not_null(rows))
     ),
-    "allNonZero": Reducer(("all",), _where_any(_logical(True)), types=constant_types(BOOLEAN)),
-    "anyNonZero": Reducer(("any",), _where_any(_logical(False)), types=constant_types(BOOLEAN)),
-    "and": Reducer(("and",), _where_any(_logical(True)), types=constant_types(BOOLEAN)),
-    "or": Reducer(("or",), _where_any(_logical(False)), types=constant_types(BOOLEAN)),
+    "allNonZero": Reducer(("all",), where_any(_logical(True)), types=constant_types(BOOLEAN)),
+    "anyNonZero": Reducer(("any",), where_any(_logical(False)), types=constant_types(BOOLEAN)),
+    "and": Reducer(("and",), where_any(_logical(True)), types=constant_types(BOOLEAN)),
+    "or": Reducer(("or",), where_any(_logical(False)), types=constant_types(BOOLEAN)),
 }
-MEDIAN = Reducer(("median",), _where_any(_median), types=_with_range)
-MODE = Reducer(("mode",), _where_any(_mode), types=like_input)
-MINIMUM = Reducer(("min",), _where_any(_least), types=like_input)
-MAXIMUM = Reducer(("max",), _where_any(_greatest), types=like_input)
+MEDIAN = Reducer(("median",), where_any(_median), types=_with_range)
+MODE = Reducer(("mode",), where_any(_mode), types=like_input)
+MINIMUM = Reducer(("min",), where_any(_least), types=like_input)
+MAXIMUM = Reducer(("max",), where_any(_greatest), types=like_input)
 
 
 def named(name: str) -> Reducer:

@@ -43,6 +43,13 @@ class Query:
         return replace(self, indices=None)
 
 
+class Measure(float):
+    """How far apart the two of a pair are: one that passes, even if it is 0."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True, eq=False)
 class Filter:
     """A test of elements.

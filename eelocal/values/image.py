@@ -20,6 +20,7 @@ from eelocal.values.pixeltype import PixelType
 from eelocal.values.projection import WGS84, Projection
 
 MAX_PIXELS = 2**26  # of a band at once: half a gigabyte of doubles
+_OBJECT_BYTES = 200  # about, of the array of a pixel
 Read = Callable[[Grid], Pixels]
 
 
@@ -174,7 +175,9 @@ def constant_band(name: str, value: Any, type: PixelType) -> Band:
     """The same value everywhere."""
 
     def read(grid: Grid) -> Pixels:
-        return Pixels(np.full(grid.shape, value, type.dtype), np.ones(grid.shape, bool))
+        values = np.empty(grid.shape, type.dtype)
+        values.fill(value)
+        return Pixels(values, np.ones(grid.shape, bool))
 
     return Band(name, type, WGS84, read)
 
@@ -187,4 +190,5 @@ def footprint_property(outline: BaseGeometry) -> dict[str, Any]:
 
 
 def _size(pixels: Pixels) -> int:
-    return int(pixels.values.nbytes + pixels.valid.nbytes)
+    arrays = _OBJECT_BYTES * pixels.values.size if pixels.values.dtype == object else 0
+    return int(pixels.values.nbytes + pixels.valid.nbytes) + arrays

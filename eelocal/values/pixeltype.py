@@ -14,6 +14,7 @@ _INTEGER_DTYPES = tuple(
     for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
 )
 _PRECISIONS = ("int", "float", "double")
+_OBJECTS = np.dtype(object)
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,17 @@ class PixelType:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest numpy type that holds the range."""
-        return _dtype(self.precision, self.min, self.max)
+        """The smallest numpy type that holds the range; arrays of any shape are objects."""
+        return _dtype(self.precision, self.min, self.max) if not self.dimensions else _OBJECTS
+
+    @property
+    def element(self) -> PixelType:
+        """The type of the numbers in an array."""
+        return replace(self, dimensions=0) if self.dimensions else self
+
+    def array(self, dimensions: int) -> PixelType:
+        """Arrays of such numbers."""
+        return self if dimensions == self.dimensions else replace(self, dimensions=dimensions)
 
     @property
     def is_integer(self) -> bool:
@@ -75,7 +85,7 @@ class PixelType:
 
 def _fits_float(left: PixelType, right: PixelType) -> bool:
     integer = left if left.is_integer else right
-    return integer.dtype.itemsize <= 2
+    return integer.element.dtype.itemsize <= 2
 
 
 @lru_cache(maxsize=4096)
