@@ -29,7 +29,9 @@ from eeflow.output import whole_file
 from eeflow.plan import TILE, Plan, Product
 from eeflow.raster import Summary, nodata_ends, summarise, tiles
 
-_GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256}
+# rasterio hands the cache's size on in bytes. In one that is too small, threads write each other's blocks, and one that
+# fails to wants Python's lock from one that holds it and waits: both for ever (seen after 500 products).
+_GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256 * 2**20}
 
 _COG = {"num_threads": "all_cpus", "blocksize": TILE, "bigtiff": "if_safer"}
 
