@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import MultiPoint
 
 from eelocal.bands import select_bands
 from eelocal.errors import EarthEngineError
-from eelocal.fitting import bounds_in, snapped, stretched
+from eelocal.fitting import bounds_in, extent, snapped, stretched
 from eelocal.grid import Grid, Pixels
 from eelocal.values.geometry import Geometry
 from eelocal.values.image import Band, Image
@@ -124,13 +123,7 @@ def request_grid(band: Band, image: Image, grid: Mapping[str, Any], region: Geom
 def _place(band: Band, image: Image) -> Geometry | None:
     """Where an image is; if it goes on for ever (unmasked everywhere), where the pixels of its band are."""
     place = image.geometry
-    if place is None or not place.unbounded or band.dimensions is None:
-        return place
-    col, row = band.origin or (0, 0)
-    a, b, c, d, e, f = band.projection.transform
-    u, v = (col, col + band.dimensions[0]), (row, row + band.dimensions[1])
-    corners = [(a * i + b * j + c, d * i + e * j + f) for i in u for j in v]
-    return Geometry(MultiPoint(corners).envelope, band.projection.crs)
+    return place if place is None or not place.unbounded else extent(band) or place
 
 
 def _projection(grid: Mapping[str, Any], default: Projection) -> Projection:
