@@ -125,7 +125,7 @@ MALFORMED = [
     (whole({"arrayValue": {"values": 5}}), "Malformed arrayValue"),
     (whole({"dictionaryValue": {"values": [1]}}), "Malformed dictionaryValue"),
     (whole(call("No.such")), "Unknown algorithm 'No.such'"),
-    (whole(call("CannyEdgeDetector", image=constant(1))), "exists in Earth Engine but is not implemented"),
+    (whole(call("Classifier.smileCart", image=constant(1))), "exists in Earth Engine but is not implemented"),
     (whole(call("Number.add", left=constant(1))), "Number.add: Parameter 'right' is required"),
     (whole(call("Number.add", left=constant(1), rigth=constant(1))), "Unrecognized argument 'rigth'"),
     (whole(call("Number.add", left=constant("a"), right=constant(1))), "argument 'left': Invalid type"),
