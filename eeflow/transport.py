@@ -36,6 +36,8 @@ class Transport(Protocol):
         """The blocks in an answer, one a scene. Raises BadAnswer."""
 
 
+_LEAST_LATENCY, _MOST_LATENCY = 0.05, 5.0
+
 TRANSPORTS: dict[TransportName, Transport] = {"get_region": GetRegion(), "compute_pixels": ComputePixels()}
 
 
@@ -56,6 +58,16 @@ class Pace:
     seconds_per_value: float = 1e-6
     bytes_per_second: float = 50e6
     seconds_per_request: float = 0.01
+
+    @classmethod
+    def of(cls, session: Session) -> Pace:
+        """The pace of this run: its quickest answer so far, most often the list of scenes, tells the latency.
+
+        Within bounds, since one answer may have come from a cache or met a busy minute.
+        """
+        seconds = session.quickest or cls.latency
+        latency = min(_MOST_LATENCY, max(_LEAST_LATENCY, seconds))
+        return cls(session.settings.max_concurrent, latency=latency)
 
     def seconds(self, requests: int, values: int, answer_bytes: int, seconds_per_byte: float) -> float:
         """Estimated time of a plan: waves of requests, the line, and decoding here.

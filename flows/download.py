@@ -25,7 +25,7 @@ from eeflow.plan import Plan, Product, check_limits, make_plan, outline
 from eeflow.presets import wanted_bands, with_preset
 from eeflow.scenes import Scene
 from eeflow.series import make_series
-from eeflow.settings import load_settings
+from eeflow.session import current_session
 from eeflow.transport import Pace
 from flows.local import earth_engine
 from flows.progress import Stage, stop_event
@@ -98,7 +98,7 @@ def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: 
         make_series(job, scenes, bands, grid),
         outline(job, aoi, grid),
         lambda product: product.key in on_disk,
-        Pace(load_settings().max_concurrent),
+        Pace.of(current_session()),
         ledger.names(),
     )
     check_limits(plan, job.limits)

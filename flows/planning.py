@@ -36,14 +36,14 @@ def draft(job: Job) -> dict[str, Any]:
         return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
     bands = wanted_bands(job, scenes)
     grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(bands, scenes)))
-    ledger = Ledger(job.folder)
+    ledger, pace = Ledger(job.folder), Pace.of(session)
     on_disk = {entry.key for entry in ledger.intact().values()}
     plan = make_plan(
         job,
         make_series(job, scenes, bands, grid),
         outline(job, aoi, grid),
         lambda product: product.key in on_disk,
-        Pace(session.settings.max_concurrent),
+        pace,
         ledger.names(),
     )
     check_limits(plan, job.limits)
@@ -59,8 +59,9 @@ def draft(job: Job) -> dict[str, Any]:
         "scenes": len(scenes),
         "products": [product.name for product in plan.products],
         "present": sum(product.key in on_disk for product in plan.products),
+        "latency": round(pace.latency, 3),
         "transport": plan.chosen.transport,
-        "transports": {draft.transport: _cost(draft, session.settings.max_concurrent) for draft in plan.drafts},
+        "transports": {draft.transport: _cost(draft, pace.concurrent) for draft in plan.drafts},
         "pixel_bytes": plan.pixel_bytes,
     }
 
@@ -98,5 +99,6 @@ def describe(drafted: dict[str, Any]) -> str:
             f"{cost['answer_bytes'] / 1e6:,.1f} MB of answers, {cost['memory_bytes'] / 1e6:,.0f} MB of memory, "
             f"about {cost['seconds']:g} s"
         )
+    lines.append(f"  latency   {drafted['latency']:g} s a request, as measured just now")
     lines.append(f"  transport {drafted['transport']}: the quickest by this estimate")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ from eeflow.errors import (
 from eeflow.gate import Gate
 from eeflow.session import connect
 from eeflow.settings import HIGH_VOLUME_URL, Settings, load_settings
+from eeflow.transport import Pace
 
 
 @pytest.fixture(autouse=True)
@@ -265,6 +266,18 @@ def test_retry_after_holds_back_the_next_request_whatever_the_error(service, sta
     assert connection.value(ee.Number(1)) == 1
     assert time.monotonic() - refused_at >= 0.19
     assert 0 < connection.quickest < 0.2  # what was waited for at the gate is not the service's time
+
+
+def test_the_quickest_answer_of_the_run_is_its_latency(service):
+    service.answers = [(200, {}, b'{"result": 1}')]
+    connection = session_to(service.url)
+    assert Pace.of(connection) == Pace(concurrent=4, latency=0.5)  # nothing measured yet
+    connection.value(ee.Number(1))
+    assert Pace.of(connection).latency == 0.05  # quicker than any service far away
+    connection.quickest = 0.8
+    assert Pace.of(connection) == Pace(concurrent=4, latency=0.8)
+    connection.quickest = 60.0
+    assert Pace.of(connection).latency == 5.0
 
 
 def test_compressed_answers_stay_as_they_came_until_they_are_read(service):
