@@ -60,10 +60,11 @@ class BandPreset(_Model):
 
 
 class Picture(_Model):
-    """Three bands that look like red, green and blue; the range of all three in physical values."""
+    """Three bands that look like red, green and blue."""
 
     bands: tuple[str, str, str]
-    range: tuple[float, float] | None = None
+    range: tuple[float, float] | None = Field(None, description="Of all three, in physical values.")
+    gamma: float = Field(1.0, gt=0, description="Above 1, dark parts are shown brighter.")
 
 
 class ProductPreset(_Model):
