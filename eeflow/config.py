@@ -12,14 +12,43 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 
+# Titles in the Prefect form; other fields are called by their name.
+_TITLES = {
+    "aoi": "Area of interest",
+    "bbox": "Bounding box",
+    "crs": "CRS",
+    "dtype": "Data type",
+    "geojson": "GeoJSON",
+    "max_gib": "Max GiB",
+    "max_eecu_seconds_per_month": "Max EECU-seconds per month",
+    "stac": "STAC",
+    "within": "In",
+}
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_DAYS = r"[1-9]\d{0,4}[dw]"
+_EVERY = r"all|month|[1-9]\d{0,3}d"
+
+
+def _title(name: str, _info: object) -> str:
+    return _TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def _in_form(pattern: str) -> dict[str, Any]:
+    """Has the Prefect form check a text at its field; the model itself says more when it is wrong."""
+    return {"pattern": f"^({pattern})$"}
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, field_title_generator=_title)
 
 
 class AreaOfInterest(_Model):
     """Where: a vector file, a bounding box or a GeoJSON geometry; exactly one of them."""
 
-    file: str | None = Field(None, description="Any vector file GDAL reads, relative to the job file.")
+    file: str | None = Field(
+        None,
+        description="Any vector file GDAL reads, relative to the job file; in a form, to the folder the worker runs in.",
+    )
     layer: str | None = Field(None, description="Layer of the file; needed when it has several.")
     where: str | None = Field(None, description="SQL condition that chooses features, such as `crop = 'wheat'`.")
     bbox: tuple[float, float, float, float] | None = Field(
@@ -53,7 +82,9 @@ class Dates(_Model):
     start: date | None = Field(None, description="First day, UTC.")
     end: date | None = Field(None, description="The day after the last one, UTC (exclusive).")
     last: str | None = Field(
-        None, description="Instead: a look-back such as `30d` or `8w`, counted from the day the run starts."
+        None,
+        description="Instead: a look-back such as `30d` or `8w`, counted from the day the run starts.",
+        json_schema_extra=_in_form(_DAYS),
     )
 
     @model_validator(mode="after")
@@ -146,6 +177,7 @@ class Product(_Model):
     every: str = Field(
         "all",
         description="A composite for each `month`, for so many days (`16d`), or one for `all` of the period.",
+        json_schema_extra=_in_form(_EVERY),
     )
     min_valid_fraction: float = Field(
         0, ge=0, le=1, description="A product with a smaller share of valid pixels is not kept."
@@ -154,7 +186,7 @@ class Product(_Model):
     @field_validator("every")
     @classmethod
     def _period(cls, every: str) -> str:
-        if not re.fullmatch(r"all|month|[1-9]\d{0,3}d", every):
+        if not re.fullmatch(_EVERY, every):
             raise ValueError(f"is {every!r}; it must be all, month, or a number of days such as 16d")
         return every
 
@@ -253,7 +285,9 @@ class Sync(_Model):
     """How a recurring run treats what changed."""
 
     look_back: str | None = Field(
-        None, description="How far back to look for late and changed scenes, such as `60d`; empty: the job's own dates."
+        None,
+        description="How far back to look for late and changed scenes, such as `60d`; empty: the job's own dates.",
+        json_schema_extra=_in_form(_DAYS),
     )
     replaced: Literal["remove", "keep"] = Field(
         "remove", description="What becomes of a product whose scene has a newer version: remove it, or keep it aside."
@@ -268,7 +302,11 @@ class Sync(_Model):
 class Retention(_Model):
     """What is removed after a run; nothing unless said."""
 
-    keep: str | None = Field(None, description="Products older than this, by their scene's time, are removed: `400d`.")
+    keep: str | None = Field(
+        None,
+        description="Products older than this, by their scene's time, are removed: `400d`.",
+        json_schema_extra=_in_form(_DAYS),
+    )
     max_gib: float | None = Field(
         None, gt=0, description="Above this size of the folder, the oldest products are removed."
     )
@@ -288,17 +326,28 @@ _NOT_CONTENT = {
 class Job(_Model):
     """One download: an area, a collection, bands and dates become GeoTIFFs on the local disk."""
 
-    name: str = Field(description="Names the output folder and files: letters, digits, dot, dash, underscore.")
+    name: str = Field(
+        description="Names the output folder and files: letters, digits, dot, dash, underscore.",
+        json_schema_extra=_in_form(_NAME),
+    )
     aoi: AreaOfInterest = Field(description="The area of interest.")
-    collection: str | None = Field(None, description="Asset id of an image collection.")
-    image: str | None = Field(None, description="Instead of a collection: asset id of a single image.")
+    collection: str | None = Field(
+        None, description="Asset id of an image collection, such as `COPERNICUS/S2_SR_HARMONIZED`."
+    )
+    image: str | None = Field(
+        None, description="Instead of a collection: asset id of a single image, such as `USGS/SRTMGL1_003`."
+    )
     bands: list[str] = Field(
         default_factory=list,
         description="In output order: band names or regular expressions, indices by their usual name (NDVI, EVI, ...), "
         "or `NAME = formula` such as `NDVI = normalized_difference(B8, B4)`. Empty: the preset's, else all.",
     )
     dates: Dates | None = Field(None, description="The period; needed for a collection.")
-    filters: dict[str, Comparison] = Field(default_factory=dict, description="Conditions on scene properties, by name.")
+    filters: dict[str, Comparison] = Field(
+        default_factory=dict,
+        description='Conditions on scene properties, by name, such as `{"CLOUDY_PIXEL_PERCENTAGE": {"lt": 60}}`; of eq, '
+        "ne, lt, lte, gt, gte, in and contains.",
+    )
     grid: GridOptions = Field(default_factory=lambda: GridOptions.model_validate({}))
     product: Product = Field(default_factory=lambda: Product.model_validate({}))
     clouds: Clouds = Field(default_factory=lambda: Clouds.model_validate({}))
@@ -338,7 +387,7 @@ class Job(_Model):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        if not re.fullmatch(_NAME, name):
             raise ValueError(
                 f"is {name!r}; it names a folder, so use letters, digits, dot, dash and underscore, "
                 f"such as {safe_name(name)!r}"
@@ -383,7 +432,7 @@ def days(text: str) -> timedelta:
 
 
 def _checked_days(text: str, verb: str) -> str:
-    if not re.fullmatch(r"[1-9]\d{0,4}[dw]", text):
+    if not re.fullmatch(_DAYS, text):
         raise ValueError(f"{verb} {text!r}; it must be days or weeks, such as 30d or 8w")
     return text
 
