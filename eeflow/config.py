@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
-
 # Titles in the Prefect form; other fields are called by their name.
 _TITLES = {
     "aoi": "Area of interest",
@@ -47,7 +46,7 @@ class AreaOfInterest(_Model):
 
     file: str | None = Field(
         None,
-        description="Any vector file GDAL reads, relative to the job file; in a form, to the folder the worker runs in.",
+        description="Any vector file GDAL reads, relative to the job file; in a form, to the worker's folder.",
     )
     layer: str | None = Field(None, description="Layer of the file; needed when it has several.")
     where: str | None = Field(None, description="SQL condition that chooses features, such as `crop = 'wheat'`.")
@@ -345,7 +344,7 @@ class Job(_Model):
     dates: Dates | None = Field(None, description="The period; needed for a collection.")
     filters: dict[str, Comparison] = Field(
         default_factory=dict,
-        description='Conditions on scene properties, by name, such as `{"CLOUDY_PIXEL_PERCENTAGE": {"lt": 60}}`; of eq, '
+        description='Conditions on scene properties, by name, such as `{"CLOUDY_PIXEL_PERCENTAGE": {"lt": 60}}`; eq, '
         "ne, lt, lte, gt, gte, in and contains.",
     )
     grid: GridOptions = Field(default_factory=lambda: GridOptions.model_validate({}))
