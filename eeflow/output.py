@@ -11,7 +11,7 @@ from pathlib import Path
 from eeflow.errors import EEFlowError
 
 _PART = ".part"
-_LOCK = ".eeflow.lock"
+LOCK_NAME = ".eeflow.lock"
 
 
 class FolderBusyError(EEFlowError):
@@ -46,7 +46,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a+") as lock:
+    with (folder / LOCK_NAME).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -66,6 +66,6 @@ def exclusive(folder: Path) -> Iterator[None]:
 def last_held(folder: Path) -> float:
     """When a run last began to write to a folder, in seconds since 1970; 0 where none ever did."""
     try:
-        return (folder / _LOCK).stat().st_mtime
+        return (folder / LOCK_NAME).stat().st_mtime
     except FileNotFoundError:
         return 0.0
