@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+NO_GRID = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # pixels of one degree
+
 
 @dataclass(frozen=True)
 class Band:
@@ -21,7 +23,7 @@ class Band:
 
     `transform` is Earth Engine's crs_transform order (scaleX, shearX, translateX, shearY, scaleY, translateY),
     anchored at the outer corner of the first pixel. `value_range` is the declared (min, max) of an integer type,
-    None for floats.
+    None for floats. A band of 0 x 0 pixels is masked everywhere, on `NO_GRID` in EPSG:4326.
     """
 
     name: str

@@ -1,7 +1,8 @@
-"""Who asks: a service account of this server, its key file, access tokens, and the check of every request.
+"""Who asks: a service account and a user of this server, their credentials, access tokens, the check of every request.
 
-The token endpoint is the JWT bearer grant (RFC 7523) as google-auth's service accounts use it:
-https://developers.google.com/identity/protocols/oauth2/service-account. Reasons of errors are those of
+The token endpoint knows the JWT bearer grant (RFC 7523) as google-auth's service accounts use it,
+https://developers.google.com/identity/protocols/oauth2/service-account, and the refresh token of a user who signed in,
+https://developers.google.com/identity/protocols/oauth2/native-app#offline. Reasons of errors are those of
 https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto.
 """
 
@@ -28,7 +29,8 @@ from eelocal.answers import Answer, Request, json_answer
 from eelocal.errors import EarthEngineError
 
 TOKEN_PATH = "/token"
-_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_ASSERTION = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_REFRESH = "refresh_token"
 _GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 _SCOPE = "https://www.googleapis.com/auth/"
 _SCOPES = frozenset(_SCOPE + name for name in ("earthengine", "earthengine.readonly", "cloud-platform"))
@@ -54,10 +56,11 @@ PROJECT = (
 class GrantError(Exception):
     """What the token endpoint refuses, as OAuth words it."""
 
-    def __init__(self, error: str, description: str) -> None:
+    def __init__(self, error: str, description: str, code: int = 400) -> None:
         super().__init__(description)
         self.error = error
         self.description = description
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Token:
 
 
 class Identity:
-    """One service account with a key made when the server starts.
+    """One service account with a key, and one user with a refresh token, made when the server starts.
 
     Attributes:
         project: the only project it may use.
@@ -86,6 +89,11 @@ class Identity:
         self._lifetime = lifetime
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._key_id = secrets.token_hex(20)
+        self._user = {
+            "client_id": f"{secrets.token_hex(16)}.apps.googleusercontent.com",
+            "client_secret": secrets.token_urlsafe(24),
+            "refresh_token": "1//" + secrets.token_urlsafe(48),
+        }
         self._tokens: dict[str, Token] = {}
         self._lock = threading.Lock()
 
@@ -106,18 +114,25 @@ class Identity:
             "universe_domain": "googleapis.com",
         }
 
+    def user(self, url: str) -> dict[str, str]:
+        """What `google.oauth2.credentials.Credentials(None, **...)` needs to sign in as the user."""
+        return {**self._user, "token_uri": url + TOKEN_PATH}
+
     def write_key(self, path: Path, url: str) -> None:
         """Writes the key file, readable by its owner alone."""
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - a mode
             file.write(orjson.dumps(self.key_file(url), option=orjson.OPT_INDENT_2))
 
     def token(self, request: Request) -> Answer:
-        """POST /token: an access token for a signed assertion."""
-        form = parse_qs(request.body.decode("utf-8", "replace"))
+        """POST /token: an access token for a signed assertion or a refresh token."""
+        form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
         try:
-            scopes = self._granted(form, {request.url + TOKEN_PATH, _GOOGLE_AUDIENCE})
+            grant = form.get("grant_type", "")
+            if grant not in _GRANTS:
+                raise GrantError("unsupported_grant_type", f"Invalid grant_type: {grant[:200]}")
+            scopes = _GRANTS[grant](self, form, {request.url + TOKEN_PATH, _GOOGLE_AUDIENCE})
         except GrantError as error:
-            return json_answer({"error": error.error, "error_description": error.description}, 400)
+            return json_answer({"error": error.error, "error_description": error.description}, error.code)
         value = "ya29.c." + secrets.token_urlsafe(48)
         with self._lock:
             self._tokens[value] = Token(self.clock() + self._lifetime, scopes)
@@ -125,7 +140,8 @@ class Identity:
             while len(self._tokens) > _KEPT:
                 del self._tokens[next(iter(self._tokens))]
         expires = max(0, int(self._lifetime) - 1)  # Google says 3599
-        return json_answer({"access_token": value, "expires_in": expires, "token_type": "Bearer"})
+        known = {"scope": " ".join(sorted(scopes))} if grant == _REFRESH else {}
+        return json_answer({"access_token": value, "expires_in": expires, "token_type": "Bearer", **known})
 
     def expire(self) -> None:
         """Ends all tokens given out so far, as if their time were over."""
@@ -155,12 +171,22 @@ class Identity:
                     PROJECT.format(project=project), 403, details=[_info("USER_PROJECT_DENIED", project)]
                 )
 
-    def _granted(self, form: Mapping[str, list[str]], audiences: Collection[str]) -> frozenset[str]:
+    def _refreshed(self, form: Mapping[str, str], audiences: Collection[str]) -> frozenset[str]:
+        """The scopes that the user's refresh token earns: those asked for, or all that were agreed to."""
+        if form.get("client_id") != self._user["client_id"]:
+            raise GrantError("invalid_client", "The OAuth client was not found.", 401)
+        if form.get("client_secret") != self._user["client_secret"]:
+            raise GrantError("invalid_client", "The provided client secret is invalid.", 401)
+        if form.get("refresh_token") != self._user["refresh_token"]:
+            raise GrantError("invalid_grant", "Token has been expired or revoked.")
+        asked = frozenset(form.get("scope", "").split()) or _SCOPES
+        if not asked <= _SCOPES:
+            raise GrantError("invalid_scope", "Some requested scopes were invalid.")
+        return asked
+
+    def _asserted(self, form: Mapping[str, str], audiences: Collection[str]) -> frozenset[str]:
         """The scopes that an assertion earns."""
-        grant = form.get("grant_type", [""])[0]
-        if grant != _GRANT:
-            raise GrantError("unsupported_grant_type", f"Invalid grant_type: {grant}")
-        signed, claims, signature = _taken_apart(form.get("assertion", [""])[0])
+        signed, claims, signature = _taken_apart(form.get("assertion", ""))
         if claims.get("iss") != self.email:
             raise GrantError("invalid_grant", "Invalid grant: account not found")
         try:
@@ -185,6 +211,12 @@ class Identity:
             return False
         now = self.clock()
         return begin <= now + _SKEW and now - _SKEW < end <= begin + _LONGEST
+
+
+_GRANTS: dict[str, Callable[[Identity, Mapping[str, str], Collection[str]], frozenset[str]]] = {
+    _ASSERTION: Identity._asserted,
+    _REFRESH: Identity._refreshed,
+}
 
 
 def _taken_apart(assertion: str) -> tuple[bytes, Mapping[str, Any], bytes]:

@@ -227,7 +227,7 @@ def _band(band: Band) -> dict[str, Any]:
         "dataType": {"precision": _PRECISION[kind.precision], **({"range": shown} if shown else {})},
         "grid": {
             "crsCode": band.crs,
-            "dimensions": {"width": band.width, "height": band.height},
+            **({"dimensions": {"width": band.width, "height": band.height}} if band.width else {}),
             "affineTransform": {k: encode(v) for k, v in zip(_AFFINE, band.transform, strict=True) if v},
         },
         "pyramidingPolicy": band.pyramiding,

@@ -1,85 +1,32 @@
-"""The server: HTTP around the operations of `eelocal.service`, and what is known of the requests."""
+"""The engine: every request through quota, faults, gate and watch to the operation that answers it."""
 
 from __future__ import annotations
 
-import gzip
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from eelocal import control, wire
 from eelocal.answers import Answer, Request, error_answer
 from eelocal.assets import Assets
 from eelocal.errors import Aborted, EarthEngineError
 from eelocal.faults import Faults
 from eelocal.gate import Gate, share_arenas
-from eelocal.identity import TOKEN_PATH, Identity
+from eelocal.identity import Identity
+from eelocal.listener import Listener
 from eelocal.quota import Limits, Quota
-from eelocal.service import Route, Service, find_route, operation_of
+from eelocal.record import Entry, Stats
+from eelocal.routes import Route, find_route
+from eelocal.service import Service
 from eelocal.texts import INTERNAL, MEMORY_LIMIT
 from eelocal.watch import Watch
 
-_GZIP_FROM = 1024  # bytes; below it a gzip header costs more than it saves
-_GZIP_TO = 2**20  # bytes on loopback; 60 MB of JSON take 0.7 s to compress and 0.05 s to send
-_STACK = 128 * 2**20  # bytes of address space a thread may use: deep expressions are walked by recursion
 _RECURSION = 20_000
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One answered request in the log."""
-
-    operation: str
-    method: str
-    path: str
-    status: int
-    seconds: float
-    bytes: int
-    message: str = ""
-
-
-@dataclass
-class Stats:
-    """What was asked, how often, and how many at once."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    log: list[Entry] = field(default_factory=list)
-    in_flight: int = 0
-    max_in_flight: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def enter(self) -> int:
-        """Counts one more in flight; how many there are now."""
-        with self.lock:
-            self.in_flight += 1
-            self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            return self.in_flight
-
-    def leave(self, entry: Entry) -> None:
-        """Counts one less in flight and logs it."""
-        with self.lock:
-            self.in_flight -= 1
-            self.counts[entry.operation] += 1
-            self.log.append(entry)
-
-    def snapshot(self) -> dict[str, Any]:
-        """The numbers as JSON."""
-        with self.lock:
-            return {
-                "counts": dict(self.counts),
-                "in_flight": self.in_flight,
-                "max_in_flight": self.max_in_flight,
-                "statuses": dict(Counter(str(entry.status) for entry in self.log)),
-                "log": [asdict(entry) for entry in self.log[-1000:]],
-            }
 
 
 @dataclass(frozen=True)
@@ -161,7 +108,7 @@ class LocalEarthEngine:
         self.service = Service(self.assets, time_limit)
         self._key_path = Path(oauth) if isinstance(oauth, (str, Path)) else None
         self._address = (host, port)
-        self._server: _Server | None = None
+        self._server: Listener | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -193,7 +140,7 @@ class LocalEarthEngine:
             return self
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
         share_arenas(self.gate.workers)
-        self._server = _Server(self._address, self)
+        self._server = Listener(self._address, self)
         if self.identity is not None and self._key_path is not None:
             self.identity.write_key(self._key_path, self.url)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="eelocal", daemon=True)
@@ -288,112 +235,3 @@ def _as_error(fault: Exception) -> EarthEngineError:
     if isinstance(fault, MemoryError):
         return EarthEngineError(MEMORY_LIMIT)
     return EarthEngineError(f"{INTERNAL} ({type(fault).__name__}: {fault})", 500)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-    allow_reuse_address = True
-
-    def __init__(self, address: tuple[str, int], engine: LocalEarthEngine) -> None:
-        self.engine = engine
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts the thread of a connection with a stack for deep expressions."""
-        before = threading.stack_size(_STACK)
-        try:
-            super().process_request(request, client_address)
-        finally:
-            threading.stack_size(before)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no fault worth a traceback."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "eelocal"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: _Server
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: requests are in the engine's log."""
-
-    def _serve(self) -> None:
-        engine = self.server.engine
-        parts = urlsplit(self.path)
-        request = Request(
-            self.command, unquote(parts.path), dict(parse_qsl(parts.query)), b"", self._url(), self._header_names()
-        )
-        if request.path.startswith(control.PREFIX):
-            self._send(self._controlled(request))
-            return
-        engine.stats.enter()
-        begin = time.monotonic()
-        entry = Entry("unknown", self.command, request.path, 500, 0.0, 0)
-        try:
-            operation, answer, message = self._answered(request)
-            entry = Entry(
-                operation,
-                self.command,
-                request.path,
-                answer.status,
-                time.monotonic() - begin,
-                len(answer.body),
-                message,
-            )
-        finally:
-            engine.stats.leave(entry)
-        try:
-            self._send(answer)
-        finally:
-            engine.gate.drop(answer.held)
-
-    def _controlled(self, request: Request) -> Answer:
-        try:
-            return control.answer(self.server.engine, replace(request, body=wire.read_body(self)))
-        except EarthEngineError as error:
-            return error_answer(error)
-
-    def _answered(self, request: Request) -> tuple[str, Answer, str]:
-        engine = self.server.engine
-        try:
-            whole = replace(request, body=wire.read_body(self))
-        except EarthEngineError as error:
-            return operation_of(request.method, request.path), error_answer(error), error.message
-        if engine.identity is not None and (request.method, request.path) == ("POST", TOKEN_PATH):
-            return "token", engine.identity.token(whole), ""
-        return engine.answer(whole)
-
-    def _header_names(self) -> dict[str, str]:
-        return {name.lower(): value for name, value in self.headers.items()}
-
-    def _url(self) -> str:
-        host = self.headers.get("Host")
-        return f"http://{host}" if host else self.server.engine.url
-
-    def _send(self, answer: Answer) -> None:
-        body, headers = self._encoded(answer)
-        wire.send(self, answer.status, headers, body, answer.delivery)
-
-    def _encoded(self, answer: Answer) -> tuple[bytes, Mapping[str, str]]:
-        headers = {"Content-Type": answer.type, "Server-Timing": "eelocal", **answer.headers}
-        body = answer.body
-        if self._compresses(answer):
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            headers["Content-Encoding"] = "gzip"
-        return body, {**headers, "Content-Length": str(len(body))}
-
-    def _compresses(self, answer: Answer) -> bool:
-        """JSON for clients that accept it; on loopback only while it is quicker than sending it plainly."""
-        size = len(answer.body)
-        accepted = "gzip" in self.headers.get("Accept-Encoding", "") and answer.type.startswith("application/json")
-        near = self.client_address[0].startswith("127.") or self.client_address[0] == "::1"
-        return self.server.engine.compress and accepted and size > _GZIP_FROM and not (near and size > _GZIP_TO)

@@ -15,12 +15,11 @@ from urllib.parse import unquote, urlsplit
 from affine import Affine
 
 from eelocal.assets import Assets
-from eelocal.folder import CatalogueError, FolderCollection, FolderImage
 from eelocal.geotiff import BandFile, scan
+from eelocal.rasters import TIFFS, CatalogueError, FolderCollection, FolderImage
 from eelocal.values.date import parse_iso
 
 ENTRIES = ("catalog.json", "collection.json")
-_TIFFS = (".tif", ".tiff")
 _KINDS = ("Catalog", "Collection", "Feature", "FeatureCollection")
 
 
@@ -130,7 +129,7 @@ def _bands(path: Path, item: Mapping[str, Any]) -> dict[str, BandFile]:
     for key, asset in (item.get("assets") or {}).items():
         href = str(asset.get("href", ""))
         roles = asset.get("roles") or ["data"]
-        if Path(urlsplit(href).path).suffix.lower() not in _TIFFS or set(roles) & {"thumbnail", "overview"}:
+        if Path(urlsplit(href).path).suffix.lower() not in TIFFS or set(roles) & {"thumbnail", "overview"}:
             continue
         file = _local(path, href)
         if not file.is_file():

@@ -70,7 +70,8 @@ def _band(stored: StoredImage, band: StoredBand) -> Band:
         return read_level(read_window, projection, band.width, band.height, grid)
 
     kind = of_dtype(band.dtype, band.value_range)
-    return Band(band.name, kind, projection, read, (band.width, band.height), stored=True)
+    size = (band.width, band.height) if band.width else None
+    return Band(band.name, kind, projection, read, size, stored=True)
 
 
 @lru_cache(maxsize=4096)

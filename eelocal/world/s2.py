@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from eelocal.assets import Band, StoredImage
+from eelocal.assets import NO_GRID, Band, StoredImage
 from eelocal.world import mgrs
 from eelocal.world.bandspec import BandSpec
 from eelocal.world.cloud_score import SCORES, has_match, score_properties
@@ -70,8 +70,7 @@ class S2Image:
     @cached_property
     def bands(self) -> tuple[Band, ...]:
         """All bands."""
-        granule = self.scene.granule
-        return tuple(_stored(spec, granule) for spec in self._product.bands.values())
+        return tuple(_stored(spec, self.scene) for spec in self._product.bands.values())
 
     def read(
         self, band: str, level: int, col: int, row: int, width: int, height: int
@@ -96,7 +95,11 @@ class S2Image:
         return samples
 
 
-def _stored(spec: BandSpec, granule: mgrs.Granule) -> Band:
+def _stored(spec: BandSpec, scene: Scene) -> Band:
+    """A band on the granule's grid; one that scenes of that time lack has none (geedim's test_projection tells it)."""
+    if not spec.present(scene.time_ms):
+        return Band(spec.name, spec.dtype, "EPSG:4326", NO_GRID, 0, 0, spec.limits, spec.pyramiding)
+    granule = scene.granule
     size = mgrs.GRANULE_SIZE // spec.resolution
     transform = (spec.resolution, 0, granule.left, 0, -spec.resolution, granule.ul_northing)
     return Band(spec.name, spec.dtype, granule.crs, transform, size, size, spec.limits, spec.pyramiding)

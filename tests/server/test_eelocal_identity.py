@@ -19,6 +19,7 @@ import urllib.request
 
 import ee
 import google.auth.exceptions
+import google.oauth2.credentials
 import pytest
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2 import service_account
@@ -199,6 +200,24 @@ def test_nonsense_at_the_token_endpoint_is_400(engine, form):
         urllib.request.urlopen(engine.url + "/token", form)
     assert caught.value.code == 400
     assert {"error", "error_description"} == set(json.loads(caught.value.read()))
+
+
+def test_a_user_signs_in_with_a_refresh_token_documented(engine, client):
+    """https://developers.google.com/identity/protocols/oauth2/native-app#offline; the errors' texts are assumed."""
+    known = engine.identity.user(engine.url)
+    credentials = google.oauth2.credentials.Credentials(None, scopes=SCOPES, **known)
+    before = engine.identity.issued
+    ee.deprecation._FetchDataCatalogStac = dict
+    ee.Initialize(credentials, url=engine.url, project="local-project")
+    assert ee.ImageCollection("T/C").size().getInfo() == 2
+    assert engine.identity.issued == before + 1
+    assert set(SCOPES) <= set(credentials.granted_scopes)
+    engine.identity.expire()
+    assert ee.Number(1).add(1).getInfo() == 2  # a 401, another token, again
+    for wrong, text in (("refresh_token", "invalid_grant"), ("client_secret", "invalid_client")):
+        bad = google.oauth2.credentials.Credentials(None, **{**known, wrong: "x"})
+        with pytest.raises(google.auth.exceptions.RefreshError, match=text):
+            bad.refresh(Request())
 
 
 def test_without_oauth_nobody_is_asked_and_there_is_no_token_endpoint():
