@@ -107,6 +107,19 @@ class Dates(_Model):
         assert self.start and self.end  # the validator above
         return _midnight(self.start), _midnight(self.end)
 
+    @property
+    def title(self) -> str:
+        """The period in a word or two: a month as `2019-05`, a year as `2019`, else its first and last day."""
+        start, end = (moment.date() for moment in self.resolve())
+        last = end - timedelta(days=1)
+        if self.last is not None:
+            return f"{self.last} to {last}"
+        if start.day == end.day == 1 and (start.year, start.month) == (last.year, last.month):
+            return f"{start:%Y-%m}"
+        if (start.month, start.day) == (end.month, end.day) == (1, 1) and start.year == last.year:
+            return f"{start:%Y}"
+        return str(start) if start == last else f"{start} to {last}"
+
 
 class Comparison(_Model):
     """What a property of a scene must be. Several conditions must all hold."""
@@ -403,6 +416,11 @@ class Job(_Model):
         if self.image is not None and self.product.kind != "scene":
             raise ValueError(f"has product.kind {self.product.kind} for a single image, which is what it is: scene")
         return self
+
+    @property
+    def title(self) -> str:
+        """What its runs are called: the name and the period."""
+        return f"{self.name} {self.dates.title}" if self.dates else self.name
 
     @property
     def folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def write_quicklook(geotiff: Path) -> Path:
     with whole_file(path) as part:
         Image.fromarray(picture).save(part, format="PNG", optimize=True)
     return path
+
+
+def thumbnail(picture: Path, width: int) -> bytes:
+    """A quicklook as a smaller PNG of few colours, at most so many pixels wide and high."""
+    with Image.open(picture) as image:
+        image.thumbnail((width, width))
+        file = io.BytesIO()
+        image.quantize(128).save(file, format="PNG", optimize=True)
+    return file.getvalue()
 
 
 def _picture(raster: DatasetReader) -> NDArray[np.uint8]:

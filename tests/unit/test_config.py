@@ -357,3 +357,17 @@ def test_digest_ignores_key_order_and_is_sha256():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     # sha256 of the JSON text null, from coreutils: printf null | sha256sum
     assert digest(None) == "74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b"
+
+
+@pytest.mark.parametrize(
+    ("dates", "title"),
+    [
+        ({"start": "2019-05-01", "end": "2019-06-01"}, "2019-05"),
+        ({"start": "2019-12-01", "end": "2020-01-01"}, "2019-12"),
+        ({"start": "2019-01-01", "end": "2020-01-01"}, "2019"),
+        ({"start": "2019-05-01", "end": "2019-07-01"}, "2019-05-01 to 2019-06-30"),
+        ({"start": "2019-05-31", "end": "2019-06-01"}, "2019-05-31"),
+    ],
+)
+def test_a_period_has_a_short_title(dates, title):
+    assert Dates(**dates).title == title
