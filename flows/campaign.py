@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.flows import Flow
@@ -24,6 +23,7 @@ from eeflow.output import last_held
 from eeflow.session import current_session
 from flows.download import download
 from flows.local import earth_engine
+from flows.page import show_campaign
 from flows.progress import Stage, stopping, watcher
 from flows.report import CampaignReport, JobOutcome
 
@@ -55,8 +55,7 @@ def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:
             retries=session.failures - failures,
             seconds=round(time.monotonic() - started, 3),
         )
-    create_markdown_artifact(report.markdown(), key="campaign-report", description=report.summary)
-    get_run_logger().info(report.summary)
+    show_campaign(report)
     if report.failed:
         return Failed(message=report.summary, data=report)
     return Completed(message=report.summary, data=report)
