@@ -160,7 +160,7 @@ def _valid_pixels(raster: Any) -> int:
 
 
 def _same_place(own: GeoBox, grid: GeoBox) -> bool:
-    """Whether two grids have the same pixels; CRSs without a code, which GeoTIFF words its own way, by their corners."""
+    """Whether two grids have the same pixels; by their corners where GeoTIFF words a CRS its own way."""
     if own.shape != grid.shape or not own.transform.almost_equals(grid.transform, 1e-9):
         return False
     return bool(own.crs == grid.crs or np.allclose(_corners(own), _corners(grid), rtol=0, atol=1e-7))

@@ -8,15 +8,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from eeflow.config import Job
-from eeflow.errors import EEFlowError, UserError
 from eeflow.jobfile import load_job
+from flows import inspect_cli
+from flows.console import AsJson, Debug, ExitStatus, one_line_errors
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
 # call home, and time enough for the temporary server's first start, which migrates its database.
@@ -33,23 +33,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+inspect_cli.add_commands(app)
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job: what to download, where and when.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the job; repeatable.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Override output.root.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
-
-
-class ExitStatus(IntEnum):
-    """What the command's exit status says."""
-
-    DONE = 0
-    FAILED = 1
-    WRONG_INPUT = 2
-    PARTLY = 3
-    INTERRUPTED = 130
 
 
 @app.command()
@@ -58,7 +47,7 @@ def run(
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Download what a job asks for: AOI to GeoTIFFs."""
-    with _errors(debug):
+    with one_line_errors(debug):
         _run(load_job(job, overrides or (), out), fresh=fresh, as_json=as_json)
 
 
@@ -69,7 +58,7 @@ def plan(
     """Show what a run would do; spends nothing but the listing of scenes."""
     from flows.planning import describe, draft  # noqa: PLC0415
 
-    with _errors(debug):
+    with one_line_errors(debug):
         drafted = draft(load_job(job, overrides or (), out))
         typer.echo(json.dumps(drafted, indent=2) if as_json else describe(drafted))
 
@@ -83,7 +72,7 @@ def campaign(
     """Run many jobs; one that fails does not stop the rest."""
     from eeflow.campaign import chosen, load_campaign  # noqa: PLC0415
 
-    with _errors(debug):
+    with one_line_errors(debug):
         loaded = load_campaign(file, overrides or (), out)
         chosen(loaded.make_jobs(), only or ())
         from flows.campaign import campaign as flow  # noqa: PLC0415  importing Prefect takes a second or two
@@ -96,7 +85,7 @@ def presets(as_json: AsJson = False, debug: Debug = False) -> None:
     """List the collections whose bands, scales, classes and colours are known."""
     from flows import presetlist  # noqa: PLC0415
 
-    with _errors(debug):
+    with one_line_errors(debug):
         if as_json:
             typer.echo(json.dumps(presetlist.as_json(), indent=2))
         else:
@@ -112,7 +101,7 @@ def demo(
     from flows.demo import demo_job  # noqa: PLC0415
     from flows.local import local_earth_engine  # noqa: PLC0415
 
-    with _errors(debug), local_earth_engine() as url:
+    with one_line_errors(debug), local_earth_engine() as url:
         job = demo_job(out)
         typer.echo(f"eelocal, a local Earth Engine, answers at {url}; what it serves is generated, not real imagery.")
         typer.echo(f"Downloading {', '.join(job.bands)} of {job.collection} over a farm near Herne, Belgium ...")
@@ -176,25 +165,6 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(rows[stage], completed=done)
 
         yield advance
-
-
-@contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Errors become one line on stderr and an exit status; tracebacks only on request."""
-    if debug:
-        os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("error: interrupted; what was fetched is kept, and the same command goes on from there.", err=True)
-        sys.exit(ExitStatus.INTERRUPTED)
-    except Exception as error:
-        if debug:
-            raise
-        text = " ".join(str(error).split())
-        known = isinstance(error, EEFlowError | OSError)
-        typer.echo(f"error: {text if known else f'{text or type(error).__name__} (--debug shows where)'}", err=True)
-        sys.exit(ExitStatus.WRONG_INPUT if isinstance(error, UserError) else ExitStatus.FAILED)
 
 
 # What Typer raises for a mistake in the command's words; the copy of Click it carries has no public name.
