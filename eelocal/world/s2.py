@@ -96,7 +96,10 @@ class S2Image:
 
 
 def _stored(spec: BandSpec, scene: Scene) -> Band:
-    """A band on the granule's grid; one that scenes of that time lack has none (geedim's test_projection tells it)."""
+    """A band on the granule's grid; one that scenes of that time lack has none.
+
+    geedim's test_projection tells it of MSK_CLASSI_*; that QA60 is alike is assumed.
+    """
     if not spec.present(scene.time_ms):
         return Band(spec.name, spec.dtype, "EPSG:4326", NO_GRID, 0, 0, spec.limits, spec.pyramiding)
     granule = scene.granule
