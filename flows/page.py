@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 from prefect import get_run_logger
@@ -71,10 +72,10 @@ def campaign_page(report: CampaignReport) -> str:
 def _record_lineage(report: RunReport, job: Job) -> None:
     """Tells Prefect that the job's folder was made of its collection: one asset a run, since each is an event."""
     folder = Asset(
-        key=_uri(Path(report.folder)),
+        key=_key("file", str(Path(report.folder).absolute())),
         properties=AssetProperties(name=job.name, description=f"GeoTIFFs of {job.collection or job.image}"),
     )
-    source = Asset(key=f"earth-engine://{job.collection or job.image}")
+    source = Asset(key=_key("earthengine", str(job.collection or job.image)))
 
     @materialize(folder, asset_deps=[source], name="record lineage", cache_policy=NO_CACHE)
     def record() -> None:
@@ -82,6 +83,11 @@ def _record_lineage(report: RunReport, job: Job) -> None:
         add_asset_metadata(folder, {"products": [Path(product.path).name for product in written[:_MOST_ROWS]]})
 
     record()
+
+
+def _key(scheme: str, path: str) -> str:
+    """An asset's key, of the characters and length that Prefect allows."""
+    return f"{scheme}://{re.sub(r'[^A-Za-z0-9/._:~-]', '_', path)[-480:]}"
 
 
 def _picture(report: RunReport) -> list[str]:
