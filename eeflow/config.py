@@ -109,16 +109,15 @@ class Dates(_Model):
 
     @property
     def title(self) -> str:
-        """The period in a word or two: a month as `2019-05`, a year as `2019`, else its first and last day."""
+        """The period in a word or two: a month as `2019-05`, a year as `2019`, else its first and last."""
         start, end = (moment.date() for moment in self.resolve())
         last = end - timedelta(days=1)
         if self.last is not None:
             return f"{self.last} to {last}"
-        if start.day == end.day == 1 and (start.year, start.month) == (last.year, last.month):
-            return f"{start:%Y-%m}"
-        if (start.month, start.day) == (end.month, end.day) == (1, 1) and start.year == last.year:
-            return f"{start:%Y}"
-        return str(start) if start == last else f"{start} to {last}"
+        years = (start.month, start.day) == (end.month, end.day) == (1, 1)
+        form = "%Y" if years else "%Y-%m" if start.day == end.day == 1 else "%Y-%m-%d"
+        first, final = start.strftime(form), last.strftime(form)
+        return first if first == final else f"{first} to {final}"
 
 
 class Comparison(_Model):

@@ -15,7 +15,7 @@ from eeflow.config import Job
 from eeflow.quicklook import thumbnail
 from flows.report import CampaignReport, ProductReport, RunReport, count_products
 
-_WIDTH = 480
+_WIDTH = 400
 # The page becomes slow with more; the ledger has them all.
 _MOST_ROWS = 200
 
@@ -49,7 +49,7 @@ def run_page(report: RunReport) -> str:
             "",
             report.summary,
             "",
-            f"Folder: [`{report.folder}`]({_uri(Path(report.folder))})",
+            f"Folder: [{report.folder}]({_uri(Path(report.folder))})",
             "",
             *_picture(report),
             *(table if rows else ()),
