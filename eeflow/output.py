@@ -69,3 +69,13 @@ def last_held(folder: Path) -> float:
         return (folder / LOCK_NAME).stat().st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+def readable_size(size: int | None) -> str:
+    """Bytes for people; empty where there are none to tell of."""
+    if size is None:
+        return ""
+    value, units = float(size), ["B", "KiB", "MiB", "GiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} B" if units[0] == "B" else f"{value:.1f} {units[0]}"

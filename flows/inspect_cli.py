@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eeflow.errors import UserError
 from flows.console import AsJson, Debug, ExitStatus, one_line_errors
 
 if TYPE_CHECKING:
@@ -64,15 +65,20 @@ def ls(folder: Folder, as_json: AsJson = False, debug: Debug = False) -> None:
 def report(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; report.html in DIR.")
+        Path | None, typer.Option("--out", metavar="FILE", help="The page; else report.html in DIR.")
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Write one HTML page that shows what arrived and what is missing; it needs no network."""
+    """Write an HTML page that shows what arrived and what is missing; it needs no network."""
     from eeflow.page import write_page  # noqa: PLC0415
+    from eeflow.verify import job_folders  # noqa: PLC0415
 
     with one_line_errors(debug):
-        typer.echo(str(write_page(folder, out)))
+        folders = job_folders(folder)
+        if out and len(folders) > 1:
+            raise UserError(f"{folder} holds {len(folders)} jobs, each with a page of its own; leave out --out.")
+        for path in folders:
+            typer.echo(str(write_page(path, out)))
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -92,6 +98,8 @@ def _print_table(path: Path, rows: list[Entry]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    from eeflow.output import readable_size  # noqa: PLC0415
+
     typer.echo(str(path))
     table = Table(box=None, pad_edge=False)
     for name in ("time", "product", "status"):
@@ -106,18 +114,9 @@ def _print_table(path: Path, rows: list[Entry]) -> None:
             Text(row.status, style=_COLOURS[row.status]),
             "" if row.valid_pixels is None else f"{row.valid_fraction:.1%}",
             "" if row.cloud_fraction is None else f"{row.cloud_fraction:.1%}",
-            "" if row.size is None else _size(row.size),
+            readable_size(row.size),
             Text(row.reason or ""),
         )
     console = Console()
     # A pipe has no width of its own; a table cut to 80 columns would lose what is looked for.
     Console(width=None if console.is_terminal else 200).print(table)
-
-
-def _size(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

@@ -13,7 +13,7 @@ import jinja2
 from PIL import Image, features
 
 from eeflow import __version__
-from eeflow.output import whole_file
+from eeflow.output import readable_size, whole_file
 from eeflow.page.drawings import area_map, series, timeline
 from eeflow.page.facts import Facts, Shown, gather
 
@@ -48,7 +48,7 @@ def render(facts: Facts) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "size": size_text}
+    environment.filters |= {"percent": _percent, "size": readable_size}
     strip = facts.products[-_MOST_PICTURES:]
     return environment.get_template("page.html").render(
         facts=facts,
@@ -67,18 +67,6 @@ def render(facts: Facts) -> str:
     )
 
 
-def size_text(size: int | None) -> str:
-    """Bytes for people."""
-    if size is None:
-        return ""
-    value, units = float(size), ("B", "KiB", "MiB", "GiB", "TiB")
-    for unit in units:
-        if value < 1024 or unit == units[-1]:
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
 def _percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{fraction:.0%}" if fraction in (0, 1) else f"{fraction:.1%}"
 
@@ -88,8 +76,7 @@ def _verdict(facts: Facts) -> str:
     if not facts.products:
         return "Nothing was asked for yet."
     counts = facts.counts
-    words = {"rejected": "left out on purpose", "failed": "failed", "removed": "removed again"}
-    absent = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
+    absent = [f"{counts[status]} {status}" for status in ("rejected", "failed", "removed") if counts[status]]
     here = f"{len(facts.written)} of {len(facts.products)} products are here"
     gaps = facts.gaps
     longest = max(((after - before) / 86400 for before, after in gaps), default=0)

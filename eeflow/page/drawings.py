@@ -54,9 +54,7 @@ def _year(facts: Facts, year: int, y: float, height: float) -> Iterator[Markup]:
             title = f"{(after - before) / _DAY:.0f} days without a product, from {_date(before)} to {_date(after)}"
             yield element("rect", element("title", title), x=left, y=y, width=right - left, height=height, class_="gap")
             if right - left > 26:
-                yield text(
-                    f"{(after - before) / _DAY:.0f} d", (left + right) / 2, y + height / 2 + 4, "middle", "gaptext"
-                )
+                yield text(f"{(after - before) / _DAY:.0f} d", (left + right) / 2, y + 12, "middle", "gaptext")
     shown = [
         s for s in facts.products if s.start is not None and s.end is not None and s.start < end and s.end >= start
     ]
@@ -86,14 +84,14 @@ def series(facts: Facts, band: Band) -> Markup | None:
     """A band's mean over the area through time; None where nothing was counted."""
     if not band.points or facts.period is None:
         return None
-    height, top, bottom = 190.0, 10.0, 24.0
+    height, top, bottom, below = 200.0, 10.0, 24.0, 22.0  # below: room for the words at the lowest dot
     means = [numbers["mean"] for _, _, numbers in band.points]
     low, high = min(means), max(means)
     margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     day = max(_DAY, (facts.period[1] - facts.period[0]) * 0.01)
     x = Scale(facts.period[0] - day, facts.period[1] + day, _LEFT, _WIDTH - _RIGHT)
-    y = Scale(low - margin, high + margin, height - bottom, top)
-    parts = [*_axes(x, y), *_absent(facts, x, height - bottom)]
+    y = Scale(low - margin, high + margin, height - bottom - below, top)
+    parts = [*_axes(x, y, height - bottom), *_absent(facts, x, height - bottom)]
     places = [(x(at), y(numbers["mean"])) for at, _, numbers in band.points]
     parts.append(element("polyline", points=" ".join(f"{px:.1f},{py:.1f}" for px, py in places), class_="through"))
     for (at, shown, numbers), (px, py) in zip(band.points, places, strict=True):
@@ -111,14 +109,14 @@ def series(facts: Facts, band: Band) -> Markup | None:
     return drawing(_WIDTH, height, parts, f"Mean of {band.name} over the area through time")
 
 
-def _axes(x: Scale, y: Scale) -> Iterator[Markup]:
+def _axes(x: Scale, y: Scale, bottom: float) -> Iterator[Markup]:
     for tick in round_ticks(y.low, y.high, 5):
         yield line(x.start, y(tick), x.end, y(tick), "rule")
         yield text(f"{tick:,.6g}", x.start - 6, y(tick) + 4, "end", "faint")
     for day in month_starts(x.low, x.high, 14):
         at = x(day.timestamp())
-        yield line(at, y.end, at, y.start + 4, "rule")
-        yield text(month_name(day), at + 3, y.start + 16, class_="faint")
+        yield line(at, y.end, at, bottom + 4, "rule")
+        yield text(month_name(day), at + 3, bottom + 16, class_="faint")
 
 
 def _absent(facts: Facts, x: Scale, bottom: float) -> Iterator[Markup]:
@@ -145,7 +143,7 @@ def _extremes(band: Band, places: Sequence[tuple[float, float]]) -> Iterator[Mar
         near_end = px > _WIDTH - 160
         words = f"{_number(mean)} on {_date(band.points[index][0])}"
         yield text(
-            words, px - 7 if near_end else px + 7, max(12, py + offset), "end" if near_end else "start", "extreme"
+            words, px - 9 if near_end else px + 9, max(12, py + offset), "end" if near_end else "start", "extreme"
         )
 
 
