@@ -45,10 +45,12 @@ class Control:
 
     Attributes:
         on_done: called after each request whose blocks are kept.
+        halted: asked before each request, whether the run is to stop.
         stop: once set, no further request is begun.
     """
 
     on_done: Callable[[], None] = lambda: None
+    halted: Callable[[], bool] = lambda: False
     stop: threading.Event = field(default_factory=threading.Event)
     sizes: Sizes = field(default_factory=Sizes)
 
@@ -172,7 +174,7 @@ class _Batch:
     def _carry_out(self, part: _Part) -> list[_Part]:
         """Brings a request's blocks into the store; or the parts it has to be asked for in."""
         request = part.request
-        if self.control.stop.is_set():
+        if self.control.stop.is_set() or self.control.halted():
             raise Stopped("The run was stopped before this request was sent.")
         if part.depth and not missing_requests(self.series, [request], self.store):
             return []

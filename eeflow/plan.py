@@ -185,8 +185,8 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
     requests = tuple(
         Request(tuple(wanted[start : start + together]), group, window, transport.name)
         for group in groups
+        for start in range(0, len(wanted), together)  # so that products become whole one after the other
         for window in best.windows
-        for start in range(0, len(wanted), together)
     )
     weight = sum(transport.answer_bytes(series.dtypes(request.bands), request.rows) for request in requests)
     seconds, in_all = best.seconds(len(wanted), pace), best.seconds(len(series.scenes), USUAL_PACE)

@@ -9,8 +9,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from eeflow.errors import ConfigError
 
-# More threads than batches run at once, since a task that waits for its retry keeps its thread.
-TASK_THREADS = 8
+# Enough that some fetch while others wait for their retry, which keeps a task's thread; the other threads write.
+BATCHES_AT_ONCE = 6
+TASK_THREADS = BATCHES_AT_ONCE + max(2, os.cpu_count() or 1)
 VARIABLE = "EEFLOW_DASK"
 
 

@@ -1,16 +1,25 @@
-"""Writing products, as a task for each: GeoTIFF, quicklook, and the ledger last."""
+"""Writing products, some in a task: GeoTIFF, quicklook, and the ledger last."""
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+import math
+from collections.abc import Sequence
 
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from eeflow.beside import write_beside
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
 from eeflow.geotiff import write_product
 from eeflow.ledger import Entry, Ledger
 from eeflow.plan import Plan, Product
-from eeflow.quicklook import write_quicklook
+
+# Products in one task, at most so many, and of so many pixels over all bands.
+MOST_TOGETHER = 24
+PIXELS_TOGETHER = 4_000_000
 
 
 class Writing:
@@ -19,24 +28,43 @@ class Writing:
     def __init__(self, job: Job, plan: Plan, store: BlockStore):
         self.job, self.plan, self.store = job, plan, store
 
-    def is_ready(self, product: Product) -> bool:
-        """Whether every block of the product is in the store."""
-        return all(self.store.has(key) for _, _, key in self.plan.blocks_of(product))
+
+def make_groups(plan: Plan, products: Sequence[Product]) -> list[list[Product]]:
+    """Products in groups, one a task: a large one alone, small ones together, for a task costs as much as they do."""
+    pixels = math.prod(plan.series.grid.shape) * len(plan.series.bands)
+    size = max(1, min(MOST_TOGETHER, PIXELS_TOGETHER // pixels))
+    return [list(products[start : start + size]) for start in range(0, len(products), size)]
 
 
 def _run_name() -> str:
     from prefect.runtime import task_run  # noqa: PLC0415  only known while a run is under way
 
-    product: Product = task_run.parameters["product"]
-    return f"write {product.name}"
+    first, *others = task_run.parameters["products"]
+    return f"write {first.name}" + (f" and {len(others)} more" if others else "")
 
 
-@task(name="write product", task_run_name=_run_name, cache_policy=NO_CACHE)
-def write_task(writing: Writing, product: Product) -> Entry:
+@task(name="write products", task_run_name=_run_name, cache_policy=NO_CACHE)
+def write_task(writing: Writing, products: Sequence[Product]) -> State[list[Entry | Exception]]:
+    """Writes products; for each its entry or why it could not be written, which does not keep the others from it."""
+    outcomes = [_outcome(writing, product) for product in products]
+    failed = [f"{product.name}: {e}" for product, e in zip(products, outcomes, strict=True) if isinstance(e, Exception)]
+    if failed:
+        return Failed(message="; ".join(failed), data=outcomes)
+    return Completed(data=outcomes)
+
+
+def _outcome(writing: Writing, product: Product) -> Entry | Exception:
+    try:
+        return _write(writing, product)
+    except Exception as error:  # noqa: BLE001  becomes the product's own outcome
+        get_run_logger().exception("%s was not written", product.name)
+        return error
+
+
+def _write(writing: Writing, product: Product) -> Entry:
     """Writes a product and what belongs beside it; its blocks are let go when the ledger has it."""
     entry = write_product(writing.job, writing.plan, product, writing.store)
-    if writing.job.output.quicklook:
-        write_quicklook(writing.job.folder / entry.path)
+    write_beside(writing.job, entry)
     Ledger(writing.job.folder).record(entry)
     for _, _, key in writing.plan.blocks_of(product):
         writing.store.discard(key)
