@@ -219,7 +219,7 @@ CASES = [
     native("one-pixel-exact", S2, ("B4",), (77, 10979, 1, 1), size=(1, 1)),
     native("one-row", S2, ("B8",), (5000, 100, 1, 777), size=(1, 777)),
     native("one-column", S2, ("B8",), (5000, 100, 601, 1), size=(601, 1)),
-    native("large", S2, ("B4",), (3001, 2003, 900, 1500), size=(900, 1500)),
+    native("large", S2, ("B8", "B2", "B4"), (3001, 2003, 601, 603), size=(601, 603)),
     native(
         "many-bands-and-scenes",
         S2,
