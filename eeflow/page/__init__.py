@@ -100,7 +100,7 @@ def _aspect(facts: Facts) -> float:
     if facts.grid is None:
         return 1.0
     height, width = facts.grid.shape
-    return round(min(2.0, max(0.6, width / height)), 3)
+    return float(round(min(2.0, max(0.6, width / height)), 3))
 
 
 def _pictures(folder: Path, products: Sequence[Shown]) -> dict[str, str]:
