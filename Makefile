@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check lock clean
+.PHONY: help demo test unit peers check lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,6 +28,12 @@ test: $(VENV)/.test  ## Run every test (no network, no account)
 
 unit: $(VENV)/.test  ## Run the quick tests only
 	$(BIN)/python -m pytest tests/unit
+
+peers: $(VENV)/.test  ## Fetch geedim's source package and run its own tests on the local Earth Engine
+	$(BIN)/python -m pip download --quiet --no-deps --no-binary geedim --dest $(VENV)/peers geedim==2.0.0
+	tar -xzf $(VENV)/peers/geedim-2.0.0.tar.gz -C $(VENV)/peers --strip-components 1
+	cp tests/server/geedim_fixtures.py $(VENV)/peers/tests/conftest.py
+	cd $(VENV)/peers && PYTHONPATH=../../tests/server ../bin/python -m pytest -q -c pyproject.toml tests
 
 check: $(VENV)/.test  ## Lint, types and import contracts
 	$(BIN)/ruff check .
