@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyproj
 import rasterio
+import rasterio.errors
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask, geometry_window
@@ -127,6 +128,9 @@ def _measure(
 
 def _inside(raster: Any, area: BaseGeometry) -> tuple[Window, NDArray[np.bool_]]:
     """The window of a raster that holds the area, and which of its pixels have their centre in it."""
-    window = geometry_window(raster, [area])
+    try:
+        window = geometry_window(raster, [area])
+    except rasterio.errors.WindowError:  # a grid of the user's own may lie beside the area
+        return Window(0, 0, 1, 1), np.zeros((1, 1), bool)
     shape = (window.height, window.width)
     return window, np.asarray(geometry_mask([area], shape, raster.window_transform(window), invert=True))
