@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import yaml
 from prefect import serve as serve_deployments
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
-from prefect.deployments.steps.core import run_steps
 from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Schedule
+from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
 
 from eeflow.campaign import load_campaign
@@ -43,8 +42,14 @@ def read_deployments(prefect_file: Path) -> list[RunnerDeployment]:
     return [_deployment(options) for options in content["deployments"]]
 
 
+def built(options: dict[str, Any]) -> dict[str, Any]:
+    """What the build steps of a deployment bring; Prefect's own way to run them needs a server."""
+    steps = (step for steps in options.get("build") or () for step in steps.items())
+    return {key: value for name, inputs in steps for key, value in from_qualified_name(name)(**inputs).items()}
+
+
 def _deployment(options: dict[str, Any]) -> RunnerDeployment:
-    outputs = asyncio.run(run_steps(options.get("build") or [], print_function=lambda _: None))
+    outputs = built(options)
     flow = load_flow_from_entrypoint(options["entrypoint"], use_placeholder_flow=False)
     limit = options.get("concurrency_limit")
     deployment = flow.to_deployment(

@@ -1,6 +1,62 @@
-"""Lets the tests of this folder import the stand-in service that lies beside them."""
+"""What the tests of this folder share: the stand-in service beside them, and deployments with a worker."""
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import requests
+
+from eelocal import LocalEarthEngine
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+# What a clone holds of what deployments need.
+CLONE = ("flows", "tasks", "eeflow", "eelocal", "deployments", "prefect.toml", "README.md")
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_environment, tmp_path_factory):
+    """The README's way to a schedule, its commands taken from there: a pool, `prefect deploy --all`, a worker.
+
+    Everything runs in a folder that looks like a clone, so that `data` is of the test's own. Yields that folder and the
+    environment, in which eelocal is Earth Engine.
+    """
+    clone = tmp_path_factory.mktemp("clone")
+    for name in CLONE:
+        (clone / name).symlink_to(ROOT / name)
+    with LocalEarthEngine() as engine:
+        environment = prefect_environment | {
+            "EEFLOW_EE_URL": engine.url,
+            "PATH": f"{BIN}:{prefect_environment['PATH']}",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        }
+        for words in ("prefect work-pool create", "prefect deploy"):
+            command = readme_command(words)
+            done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        with (clone / "worker.log").open("wb") as log:
+            command = readme_command("prefect worker start")
+            worker = subprocess.Popen(command, cwd=clone, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield clone, environment
+        finally:
+            worker.terminate()
+            worker.wait(timeout=60)
+
+
+def readme_command(words):
+    """The command of the README's blocks that begins with these words, without what follows it on its line."""
+    command = re.search(rf"^\$ .*?({words}[^#&\n]*)", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
+    return [str(BIN / "prefect"), *command.split()[1:]]
+
+
+def find(environment, kind, body):
+    """What the Prefect server of the environment knows of a kind, such as flow runs."""
+    answer = requests.post(f"{environment['PREFECT_API_URL']}/{kind}/filter", json=body, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
