@@ -289,7 +289,11 @@ def test_compressed_answers_stay_as_they_came_until_they_are_read(service):
     assert service.asked[0][1]["Accept-Encoding"] == "gzip"
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"x" * 99)[:-9], b"\x1f\x8b", gzip.compress(b"{}") + b"more"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"x" * 99)[:-9], b"\x1f\x8b", gzip.compress(b"{}") + b"more"],
+    ids=["cut", "two bytes", "more after the end"],
+)
 def test_damaged_compression_is_a_bad_answer(service, body):
     error_for(service, 200, {"Content-Encoding": "gzip"}, body, BadAnswer)
 
