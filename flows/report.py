@@ -1,4 +1,4 @@
-"""What a run tells: one row a product, and what it took; as JSON for programs, as Markdown for the Prefect UI."""
+"""What a run tells: one row a product, and what it took; as JSON for programs."""
 
 from __future__ import annotations
 
@@ -73,12 +73,6 @@ class RunReport:
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
         return asdict(self)
-
-    def markdown(self) -> str:
-        """The report as a page."""
-        return "\n".join(
-            [f"# {self.job}", "", self.summary, "", f"Folder: `{self.folder}`", "", *_table(self.products)]
-        )
 
 
 @dataclass(frozen=True)
@@ -172,34 +166,8 @@ class CampaignReport:
             "seconds": self.seconds,
         }
 
-    def markdown(self) -> str:
-        """The report as a page, what failed first."""
-        outcomes = sorted(self.outcomes, key=lambda outcome: outcome.problem is None)
-        rows = [
-            f"| {outcome.job} | {outcome.status} | {count_products(outcome.report.products) if outcome.report else ''} "
-            f"| {outcome.problem or ''} |"
-            for outcome in outcomes
-        ]
-        header = ["| job | status | products | error |", "|---|---|---|---|"]
-        return "\n".join([f"# {self.campaign}", "", self.summary, "", *header, *rows])
-
 
 def count_products(products: Sequence[ProductReport]) -> str:
     """How many products there are of each status, such as `3 written, 1 failed`."""
     counts = Counter(product.status for product in products)
     return ", ".join(f"{count} {status}" for status, count in counts.items()) or "no products"
-
-
-def _table(products: Sequence[ProductReport]) -> list[str]:
-    if not products:
-        return []
-    rows = [
-        f"| `{product.path.rpartition('/')[2]}` | {product.time_start or ''} | {_percent(product.valid_fraction)} | "
-        f"{product.status} | {product.error or ''} |"
-        for product in products
-    ]
-    return ["| product | time | valid | status | error |", "|---|---|---|---|---|", *rows]
-
-
-def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{fraction:.1%}"
