@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 
 from eeflow.config import Job
 from eeflow.jobfile import load_job
-from flows import inspect_cli
+from flows import inspect_cli, operate_cli
 from flows.console import AsJson, Debug, ExitStatus, one_line_errors
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 inspect_cli.add_commands(app)
+operate_cli.add_commands(app)
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job: what to download, where and when.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the job; repeatable.")
@@ -90,6 +92,25 @@ def presets(as_json: AsJson = False, debug: Debug = False) -> None:
             typer.echo(json.dumps(presetlist.as_json(), indent=2))
         else:
             presetlist.show()
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where products go.")] = Path("data"),
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Check each thing a run needs, and say what to do where it is not right."""
+    from flows.doctor import examine, show  # noqa: PLC0415
+
+    with one_line_errors(debug):
+        findings = list(examine(out))
+        is_fine = all(finding.status != "wrong" for finding in findings)
+        if as_json:
+            typer.echo(json.dumps({"fine": is_fine, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        else:
+            show(findings)
+    sys.exit(ExitStatus.DONE if is_fine else ExitStatus.FAILED)
 
 
 @app.command()

@@ -49,6 +49,11 @@ def limit_name() -> str:
     return f"earth-engine-{load_settings().project or 'default'}"
 
 
+def register_name() -> str:
+    """The server's limit of which each process that holds slots takes one, which so tells how many there are."""
+    return f"{limit_name()}-runs"
+
+
 @contextmanager
 def leased_slots() -> Iterator[None]:
     """Within this the process's gate is as wide as the slots it holds of the limit that all runs share.
@@ -69,7 +74,7 @@ def leased_slots() -> Iterator[None]:
 def _enter(gate: Gate) -> Keeper:
     with _starting:
         if gate not in _keepers:
-            _keepers[gate] = Keeper(gate, limit_name())
+            _keepers[gate] = Keeper(gate, limit_name(), register_name())
         _keepers[gate].users += 1
         return _keepers[gate]
 
@@ -103,10 +108,10 @@ class Keeper:
         users: how many rely on it.
     """
 
-    def __init__(self, gate: Gate, name: str):
+    def __init__(self, gate: Gate, name: str, register: str):
         self.gate = gate
         self.users = 0
-        self._name, self._register = name, f"{name}-runs"
+        self._name, self._register = name, register
         self._leases: list[_Lease] = []
         self._registered: list[_Lease] = []
         self._need, self._needed_at = 0, 0.0
