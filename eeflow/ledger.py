@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -228,7 +228,7 @@ class Ledger:
 
 
 def _to_row(entry: Entry) -> dict[str, Any]:
-    row = asdict(entry)
+    row = {name: getattr(entry, name) for name in _COLUMNS}  # asdict would copy every value
     return row | {name: json.dumps(row[name]) for name in _LISTS}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -147,12 +148,10 @@ class Facts:
 
     @cached_property
     def gaps(self) -> list[tuple[float, float]]:
-        """Waits between products on disk that are much longer than usual, seconds."""
-        times = sorted((shown.start, shown.end) for shown in self.written if shown.start is not None and shown.end)
-        waits = [(before[1], after[0]) for before, after in pairwise(times)]
-        lengths = [after - before for before, after in waits if after > before]
-        longest = _GAP * median(lengths) if lengths else math.inf
-        return [(before, after) for before, after in waits if after - before > max(longest, 2 * 86400)]
+        """Waits between products on disk that are much longer than those between all that were to be, seconds."""
+        lengths = [after - before for before, after in _waits(self.products) if after > before]
+        longest = max(_GAP * median(lengths), 2 * 86400) if lengths else math.inf
+        return [(before, after) for before, after in _waits(self.written) if after - before > longest]
 
     @property
     def title(self) -> str:
@@ -175,6 +174,12 @@ class Facts:
         words = next((words for start, words in _ATTRIBUTIONS.items() if self.source.startswith(start)), "")
         years = sorted({datetime.fromtimestamp(at, UTC).year for at in self.period or ()})
         return words.format(years="-".join(str(year) for year in years))
+
+
+def _waits(products: Iterable[Shown]) -> list[tuple[float, float]]:
+    """From the end of each product to the start of the next."""
+    times = sorted((shown.start, shown.end) for shown in products if shown.start is not None and shown.end is not None)
+    return [(before[1], after[0]) for before, after in pairwise(times)]
 
 
 def gather(folder: Path) -> Facts:
