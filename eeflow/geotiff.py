@@ -33,7 +33,7 @@ from eeflow.raster import Summary, nodata_ends, summarise, tiles
 # fails to wants Python's lock from one that holds it and waits: both for ever (seen after 500 products).
 _GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256 * 2**20}
 
-_COG = {"num_threads": "all_cpus", "blocksize": TILE, "bigtiff": "if_safer"}
+_COG = {"num_threads": "all_cpus", "blocksize": TILE, "bigtiff": "if_safer", "overviews": "force_use_existing"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class _Layout:
     def of(cls, summary: Summary, encoding: Encoding, may_widen: bool) -> _Layout:
         """A mask of its own where all bands share it; else nodata alone tells, in a wider dtype if it must."""
         dtype, nodata = encoding.dtype, summary.nodata
+        if summary.shared_mask and dtype == np.int64:
+            nodata = None  # with one, there could be no overviews
         if nodata is None and not summary.shared_mask:
             if not may_widen or dtype.itemsize == 8:
                 raise ValueOutOfRange(
@@ -67,6 +69,11 @@ class _Layout:
             "compress": job.output.compress,
             "predictor": predictor if job.output.format == "cog" else numbers[predictor],
         }
+
+    @property
+    def has_overviews(self) -> bool:
+        """GDAL 3.10 makes none of 64-bit whole numbers with a nodata value: it goes on for ever."""
+        return self.dtype != "int64" or self.nodata is None
 
     @property
     def _is_whole(self) -> bool:
@@ -94,7 +101,8 @@ def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> 
         try:
             _write_tiles(tiled, job, plan, product, store, layout)
             if job.output.format == "cog":
-                _add_overviews(tiled, encoding.resampling)
+                if layout.has_overviews:
+                    _add_overviews(tiled, encoding.resampling)
                 rasterio.shutil.copy(tiled, part, driver="COG", **_COG, **layout.compression(job))
         finally:
             if tiled != part:

@@ -88,7 +88,8 @@ def _read(raster: DatasetReader, indexes: list[int], shrink: Resampling = Resamp
     """Physical values of shape (band, height, width), shrunk to `MAX_SIDE`; NaN where not valid."""
     factor = min(1.0, MAX_SIDE / max(raster.shape))
     shape = tuple(max(1, round(size * factor)) for size in raster.shape)
-    how = shrink if factor < 1 else Resampling.nearest
+    endless = raster.dtypes[0] == "int64"  # GDAL 3.10 never ends with some nodata values
+    how = shrink if factor < 1 and not endless else Resampling.nearest
     found = raster.read(indexes, out_shape=(len(indexes), *shape), resampling=how, masked=True)
     values = np.where(np.ma.getmaskarray(found), np.nan, found.data.astype(np.float64))
     scales, offsets = (np.array([kind[index - 1] for index in indexes]) for kind in (raster.scales, raster.offsets))

@@ -16,7 +16,8 @@ from eeflow.errors import IncompleteProduct
 from eeflow.grid import Window
 from eeflow.plan import Plan, Product
 
-# rasterio passes nodata as a double: -2**63 of an int64 raster was stored as -9, and a valid -9 read as masked.
+# The nodata value of 64-bit whole numbers. rasterio passes it as a double: -2**63 was stored as -9, and a valid -9 read
+# as masked.
 _WIDEST = 2**53
 
 
@@ -120,8 +121,9 @@ def summarise(plan: Plan, product: Product, store: BlockStore, encoding: Encodin
 def nodata_ends(dtype: np.dtype[Any]) -> list[int]:
     """Ends of a whole-number dtype's range as nodata values, the one further from 0 first; never 0 itself."""
     info = np.iinfo(dtype)
-    low, high = max(info.min, -_WIDEST), min(info.max, _WIDEST)
-    return [low, high] if info.min else [high]
+    if dtype.itemsize == 8:
+        return [_WIDEST]
+    return [info.min, info.max] if info.min else [info.max]
 
 
 class _FreeValue:

@@ -2,16 +2,18 @@
 
 import hashlib
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import rasterio
 import shapely
 from affine import Affine
+from rio_cogeo import cog_validate
 
 from eeflow.blocks import Block, BlockStore
 from eeflow.encoding import encoding_of
-from eeflow.errors import IncompleteProduct
+from eeflow.errors import IncompleteProduct, ValueOutOfRange
 from eeflow.geotiff import write_product
 from eeflow.plan import make_plan
 from eeflow.raster import summarise, tiles
@@ -23,6 +25,12 @@ def store(tmp_path):
 
 
 @pytest.fixture
+def make_output(make_job):
+    """The `output` of a job, with changes."""
+    return lambda **changes: make_job().output.model_dump() | changes
+
+
+@pytest.fixture
 def written(make_job, make_series, store):
     """Writes arrays by band, and masks where they are given, as the product of a scene; gives its path and entry."""
 
@@ -30,7 +38,8 @@ def written(make_job, make_series, store):
         job = job or make_job()
         job.folder.mkdir(parents=True, exist_ok=True)
         shape = next(iter(values.values())).shape
-        series = make_series(shape=shape, bands={name: str(array.dtype) for name, array in values.items()}, **where)
+        bands = {name: str(array.dtype) for name, array in values.items()}
+        series = make_series(shape=shape, bands=bands, job=job, **where)
         plan = make_plan(job, series, outline)
         valid = {name: np.ones(shape, bool) for name in values} | (valid or {})
         seen = np.ones(shape, bool) if seen is None else seen
@@ -313,6 +322,19 @@ def test_series_with_another_version_does_not_take_old_blocks(written, make_job,
         write_product(make_job(), newer, newer.products[0], store)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_64_bit_whole_numbers_end(written, shared):
+    # GDAL 3.10's overviews of 64-bit whole numbers with a nodata value never end.
+    values = {"a": coded((600, 300), "int64"), "b": coded((600, 300), "int64") + 2**40}
+    valid = {
+        name: np.random.default_rng(seed * (not shared)).random((600, 300)) < 0.8 for seed, name in enumerate("ab")
+    }
+    path, _, _ = written(values, valid)
+    check(path, values, valid)
+    with rasterio.open(path) as raster:
+        assert bool(raster.overviews(1)) == shared
+
+
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint32"])
 def test_wide_whole_numbers_with_masks_of_their_own(written, dtype):
     # -9 because rasterio stores a nodata of -2**63 as -9.
@@ -323,3 +345,155 @@ def test_wide_whole_numbers_with_masks_of_their_own(written, dtype):
     valid = {"a": np.array([[True, True, True, False]]), "b": np.array([[False, True, True, True]])}
     path, _, _ = written(values, valid)
     check(path, values, valid)
+
+
+LANDSAT = "LANDSAT/LC08/C02/T1_L2"
+
+
+def test_raw_numbers_say_their_scale_and_unit(written, make_job):
+    values = {"SR_B4": coded((5, 6)), "ST_B10": coded((5, 6)) + 9, "QA_PIXEL": coded((5, 6))}
+    path, _, _ = written(values, job=make_job(collection=LANDSAT))
+    check(path, values)
+    with rasterio.open(path) as raster:
+        assert raster.scales == (0.0000275, 0.00341802, 1.0)
+        assert raster.offsets == (-0.2, 149.0, 0.0)
+        assert raster.units == (None, "K", None)
+
+
+def test_physical_values_have_no_scale_left_and_nan_where_masked(written, make_job, make_output):
+    stored, valid = coded((5, 6)), np.eye(5, 6, dtype=bool)
+    job = make_job(collection=LANDSAT, output=make_output(reflectance=True))
+    path, entry, _ = written({"SR_B4": stored}, {"SR_B4": valid}, job=job)
+    check(path, {"SR_B4": (stored.astype("float64") * 0.0000275 - 0.2).astype("float32")}, {"SR_B4": valid})
+    with rasterio.open(path) as raster:
+        assert (raster.dtypes, raster.scales, raster.offsets) == (("float32",), (1.0,), (0.0,))
+    assert entry.valid_pixels == 5
+
+
+def test_numbers_of_unharmonized_sentinel_2_are_given_no_scale(written, make_job):
+    path, _, _ = written({"B4": coded((5, 6))}, job=make_job(collection="COPERNICUS/S2_SR"))
+    with rasterio.open(path) as raster:
+        assert (raster.scales, raster.offsets) == ((1.0,), (0.0,))
+
+
+@pytest.mark.parametrize("form", ["cog", "gtiff"])
+def test_classes_have_colours_names_and_overviews_by_majority(written, make_job, make_output, form):
+    rows, cols = np.indices((600, 500))
+    classes = np.where(cols % 2 + rows % 2 == 0, 80, 10).astype("uint8")  # three of every four are 10
+    job = make_job(collection="ESA/WorldCover/v200", output=make_output(format=form))
+    path, _, _ = written({"Map": classes}, {"Map": rows > 300}, job=job)
+    check(path, {"Map": classes}, {"Map": rows > 300})
+    with rasterio.open(path) as raster:
+        assert raster.nodata == 0
+        assert (raster.colormap(1)[10], raster.colormap(1)[80]) == ((0, 100, 0, 255), (0, 100, 200, 255))
+    if form == "cog":
+        with rasterio.open(path, overview_level=0) as half:
+            assert (half.read(1)[151:] == 10).all()
+    names = ElementTree.parse(f"{path}.aux.xml").findall("./PAMRasterBand/CategoryNames/Category")
+    assert {value: name.text for value, name in enumerate(names) if name.text}[95] == "Mangroves"
+    assert len(names) == 101
+
+
+def test_overviews_are_means_of_valid_pixels_alone(written):
+    values, valid = coded((600, 500)), np.random.default_rng(3).random((600, 500)) < 0.5
+    path, _, _ = written({"B4": values, "B8": values}, {"B4": valid, "B8": valid})
+    count = valid.reshape(300, 2, 250, 2).sum(axis=(1, 3))
+    total = np.where(valid, values, 0).reshape(300, 2, 250, 2).sum(axis=(1, 3))
+    with rasterio.open(path, overview_level=0) as half:
+        np.testing.assert_array_equal(half.read_masks(1) > 0, count > 0)
+        found = half.read(2).astype(float)
+    np.testing.assert_allclose(found[count > 0], total[count > 0] / count[count > 0], atol=0.5)
+
+
+def test_flags_beside_numbers_are_not_averaged(written):
+    cols = np.indices((600, 500))[1]
+    values = {"B4": coded((600, 500)), "SCL": np.where(cols % 2, 4, 8).astype("uint8")}
+    path, _, _ = written(values)
+    with rasterio.open(path, overview_level=0) as half:
+        assert set(np.unique(half.read(2))) <= {4, 8}
+        assert np.isin(half.read(1), values["B4"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
+def test_asked_for_dtype_keeps_every_value(written, make_job, make_output, dtype):
+    values, valid = {"b": np.array([[0, 1, 127, 5]], "int64")}, {"b": np.array([[True, True, True, False]])}
+    job = make_job(collection="some/collection", output=make_output(dtype=dtype))
+    path, _, _ = written(values, valid, job=job)
+    check(path, {"b": values["b"].astype(dtype)}, valid)
+    with rasterio.open(path) as raster:
+        assert raster.dtypes == (dtype,)
+
+
+def test_value_that_does_not_fit_leaves_no_file(written, make_job, make_output):
+    job = make_job(output=make_output(dtype="uint8"))
+    with pytest.raises(ValueOutOfRange, match=r"Band B4 has the value 3000, which uint8 cannot hold"):
+        written({"B4": np.full((300, 300), 3000, "uint16")}, job=job)
+    assert list(job.folder.iterdir()) == []
+
+
+def test_dtype_without_a_value_to_spare_is_refused_where_it_was_asked_for(written, make_job, make_output):
+    every = np.arange(256, dtype="uint8").reshape(16, 16)
+    valid = {"a": np.ones((16, 16), bool), "b": np.ones((16, 16), bool)}
+    valid["a"][0, 0] = False
+    with pytest.raises(ValueOutOfRange, match="no value of uint8 is free to stand for masked ones"):
+        written({"a": every, "b": every}, valid, job=make_job(output=make_output(dtype="uint8")))
+
+
+def test_nodata_is_the_presets_unless_a_valid_pixel_has_it(written, make_job):
+    def nodata_of(values):
+        path, _, _ = written({"NDVI": np.array([values], "int16")}, job=make_job(collection="MODIS/061/MOD13Q1"))
+        with rasterio.open(path) as raster:
+            return raster.nodata
+
+    assert nodata_of([-2000, 0, 10000]) == -3000
+    assert nodata_of([-3000, 0, 10000]) == -32768
+
+
+def test_zero_is_never_nodata_of_numbers(written):
+    every = np.arange(1, 256, dtype="uint8").reshape(15, 17)
+    path, _, _ = written({"TCI_R": every})
+    with rasterio.open(path) as raster:
+        assert raster.nodata is None
+
+
+@pytest.mark.parametrize(
+    ("collection", "bands", "output"),
+    [
+        ("COPERNICUS/S2_SR_HARMONIZED", {"B4": "uint16", "B8": "uint16"}, {}),
+        ("COPERNICUS/S2_SR_HARMONIZED", {"B4": "uint16", "SCL": "uint8"}, {"reflectance": True}),
+        ("ESA/WorldCover/v200", {"Map": "uint8"}, {}),
+        ("COPERNICUS/S1_GRD", {"VV": "float64", "VH": "float64"}, {}),
+        ("some/collection", {"b": "int8"}, {}),
+        ("some/collection", {"b": "uint32"}, {}),
+    ],
+)
+def test_rio_cogeo_finds_nothing_to_object_to(written, make_job, make_output, collection, bands, output):
+    shape = (600, 300)
+    values = {name: (coded(shape) % 100).astype(dtype) for name, dtype in bands.items()}
+    draw = np.random.default_rng(5)
+    for shared, compress in ((True, "zstd"), (False, "deflate")):
+        masks = {name: draw.random(shape) < 0.8 for name in bands}
+        valid = dict.fromkeys(bands, next(iter(masks.values()))) if shared else masks
+        job = make_job(collection=collection, output=make_output(compress=compress, **output))
+        path, _, _ = written(values, valid, job=job)
+        assert cog_validate(path, strict=True) == (True, [], [])
+        with rasterio.open(path) as raster:
+            assert raster.compression.name.lower() == compress
+            for index, name in enumerate(bands, start=1):
+                np.testing.assert_array_equal(raster.read_masks(index) > 0, valid[name])
+
+
+def test_rioxarray_reads_physical_values_masks_and_zeros(written, make_job):
+    rioxarray = pytest.importorskip("rioxarray")
+    values = {"SR_B4": coded((5, 6)), "SR_B5": coded((5, 6)) + 7}
+    valid = np.ones((5, 6), bool)
+    valid[2, 3] = False
+    path, _, _ = written(values, dict.fromkeys(values, valid), job=make_job(collection=LANDSAT))
+    with rioxarray.open_rasterio(path, mask_and_scale=True) as found:
+        expected = np.where(valid, np.stack(list(values.values())) * 0.0000275 - 0.2, np.nan)
+        np.testing.assert_allclose(found.values, expected, rtol=1e-6)
+    every = np.arange(256, dtype="uint8").reshape(16, 16)
+    valid = every < 255
+    path, _, _ = written({"b": every}, {"b": valid}, job=make_job(collection="some/collection"))
+    with rioxarray.open_rasterio(path, masked=True) as found:
+        np.testing.assert_array_equal(found.values[0], np.where(valid, every, np.nan))
