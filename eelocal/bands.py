@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from eelocal.errors import EarthEngineError
+from eelocal.patterns import compiled
 from eelocal.values.image import Band, Image
-
-# A repeated group that is repeated: RE2 takes linear time for it, Python's engine may take for ever.
-_NESTED_REPEAT = re.compile(r"[+*}]\)[+*{]")
 
 
 def select_bands(image: Image, selectors: Sequence[Any]) -> list[Band]:
@@ -57,16 +54,6 @@ def free_name(name: str, taken: Any) -> str:
     return f"{name}_{number}"
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression; one that could run away (RE2 has none) is refused."""
-    if len(pattern) > 1000 or _NESTED_REPEAT.search(pattern):
-        raise EarthEngineError(f"Invalid regular expression: '{pattern[:100]}'.")
-    try:
-        return re.compile(pattern)
-    except re.error as exc:
-        raise EarthEngineError(f"Invalid regular expression: '{pattern[:100]}' ({exc}).") from exc
-
-
 def _matching(image: Image, selector: Any) -> list[Band]:
     if isinstance(selector, str):
         return _by_name(image, selector)
@@ -83,7 +70,7 @@ def _by_name(image: Image, selector: str) -> list[Band]:
     if exact:
         return exact
     pattern = compiled(selector)
-    found = [band for band in image.bands if pattern.fullmatch(band.name)]
+    found = [band for band in image.bands if pattern.matches(band.name)]
     if not found:
         raise EarthEngineError(
             f"Band pattern '{selector}' did not match any bands. Available bands: [{', '.join(image.names)}]"

@@ -62,7 +62,10 @@ def format_date(moment: dt.datetime, pattern: str) -> str:
 def parse_date(pattern: str, text: str) -> dt.datetime:
     """The moment, without a zone, that a text in a pattern names."""
     expression = "".join(_expected(token, pattern) for token in _TOKEN.finditer(pattern))
-    found = re.fullmatch(expression, text)
+    try:
+        found = re.fullmatch(expression, text)
+    except (re.error, OverflowError) as exc:
+        raise EarthEngineError(f"Invalid date format '{pattern[:100]}': {exc}.") from exc
     if found is None:
         raise EarthEngineError(f"Invalid date '{text[:100]}' for the format '{pattern[:100]}'.")
     parts = {name: int(value) for name, value in found.groupdict().items()}

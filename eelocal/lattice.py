@@ -20,7 +20,9 @@ from eelocal.values.projection import Projection
 
 Ints = NDArray[np.int64]
 _CHUNK = 2**20  # centres tested at once
-_MAX_TESTED = 2**25  # beyond this the count is taken from the area: such a request is refused anyway
+_MAX_LISTED = 10_500_000  # pixels, some more than the default maxPixels; more are counted by area and not listed
+_MAX_RASTER = 2**28  # pixels of the rectangle around a line
+_MAX_BOX = 2**30  # pixels of the rectangle around an area
 _BATCH = 256  # pixels at an edge that are cut at once
 _BLOCK = 64  # side of the blocks scattered pixels are read in
 _SPARSE = 4  # a rectangle with more than this many times the pixels wanted is read in blocks
@@ -117,14 +119,15 @@ def covered_cells(geometry: Geometry, projection: Projection) -> tuple[Cells, ND
     if chosen.estimate is not None or not len(areas):
         return chosen, np.ones(chosen.cols.size)
     cols, rows = _by_touch(shapely.boundary(areas))
-    order = np.argsort(rows, kind="stable")
-    cols, rows = cols[order], rows[order]
+    cols, rows = _unique(cols, rows)
     part = _parts_inside(cols, rows, shapely.union_all(areas))
-    pairs = np.concatenate([np.column_stack([rows, cols]), np.column_stack([chosen.rows, chosen.cols])])
-    weights = np.concatenate([part, np.ones(chosen.cols.size)])
-    pairs, first = np.unique(pairs, axis=0, return_index=True)  # an edge pixel's part stands before its 1
-    kept = weights[first] > 0
-    return Cells(pairs[kept, 1], pairs[kept, 0]), weights[first][kept]
+    inner, edge = _keys((chosen.cols, chosen.rows), (cols, rows))
+    at = np.minimum(np.searchsorted(edge, inner), max(edge.size - 1, 0))
+    whole = edge[at] != inner if edge.size else np.ones(inner.size, bool)
+    some = part > 0
+    place = np.searchsorted(inner[whole], edge[some])  # both are in raster order
+    merged = [np.insert(a[whole], place, b[some]) for a, b in ((chosen.cols, cols), (chosen.rows, rows))]
+    return Cells(merged[0], merged[1]), np.insert(np.ones(int(whole.sum())), place, part[some])
 
 
 def _parts_inside(cols: Ints, rows: Ints, area: BaseGeometry) -> NDArray[np.float64]:
@@ -186,16 +189,25 @@ def _by_centre(areas: NDArray[Any]) -> tuple[Ints, Ints]:
     for area in areas:
         shapely.prepare(area)
         left, top, right, bottom = _bounds(area)
-        width = right - left
-        step = max(1, _CHUNK // max(1, width))
+        step = max(1, _CHUNK // max(1, right - left))
         for row in range(top, bottom, step):
-            found.append(_inside(area, left, width, row, min(step, bottom - row)))
+            current().check_time()
+            found.append(_inside(area, row, min(step, bottom - row)))
     return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
-def _inside(area: BaseGeometry, col: int, width: int, row: int, height: int) -> tuple[Ints, Ints]:
-    rows, cols = np.mgrid[row : row + height, col : col + width]
-    inside = shapely.intersects_xy(area, cols + 0.5, rows + 0.5)
+def _inside(area: BaseGeometry, row: int, height: int) -> tuple[Ints, Ints]:
+    """Pixels of some rows whose centre is in an area."""
+    near = shapely.clip_by_rect(area, area.bounds[0], row, area.bounds[2], row + height)
+    if near.is_empty:
+        return _none()
+    left, top, right, bottom = _bounds(near)
+    rows, cols = np.mgrid[top:bottom, left:right]
+    if _is_box(near):  # its centres lie in it, but for those beyond its edges
+        box = near.bounds
+        inside = (cols + 0.5 >= box[0]) & (cols + 0.5 <= box[2]) & (rows + 0.5 >= box[1]) & (rows + 0.5 <= box[3])
+    else:
+        inside = shapely.intersects_xy(area, cols + 0.5, rows + 0.5)
     return cols[inside], rows[inside]
 
 
@@ -204,8 +216,8 @@ def _by_touch(lines: NDArray[Any]) -> tuple[Ints, Ints]:
     for line in lines:
         left, top, right, bottom = _bounds(line)
         shape = (bottom - top + 1, right - left + 1)
-        if shape[0] * shape[1] > _MAX_TESTED:
-            raise EarthEngineError("User memory limit exceeded.")
+        if shape[0] * shape[1] > _MAX_RASTER:
+            raise OutOfMemory
         moved = shapely.transform(line, lambda xy, at=(left, top): xy - np.array(at))
         rows, cols = np.nonzero(rasterize([moved], shape, all_touched=True))
         found.append((cols + left, rows + top))
@@ -216,7 +228,8 @@ def _estimate(areas: NDArray[Any]) -> int | None:
     """About how many pixels, if they are too many to test one by one."""
     boxes = [_bounds(area) for area in areas]
     tested = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
-    return round(float(shapely.area(areas).sum())) if tested > _MAX_TESTED else None
+    size = float(shapely.area(areas).sum())
+    return round(size) if size > _MAX_LISTED or tested > _MAX_BOX else None
 
 
 def _bounds(shape: BaseGeometry) -> tuple[int, int, int, int]:
@@ -233,12 +246,19 @@ def _unique(cols: Ints, rows: Ints) -> tuple[Ints, Ints]:
     """Pairs without repetitions, by row and column."""
     if not cols.size:
         return cols, rows
-    left, width = int(cols.min()), int(np.ptp(cols)) + 1
-    top = int(rows.min())
-    key = (rows - top) * width + (cols - left)  # fits: both ranges are below 2**31 wherever pixels are
-    if not (np.diff(key) > 0).all():
-        key = np.unique(key)
-    return key % width + left, key // width + top
+    (key,) = _keys((cols, rows))
+    if (np.diff(key) > 0).all():
+        return cols, rows
+    _, first = np.unique(key, return_index=True)
+    return cols[first], rows[first]
+
+
+def _keys(*pairs: tuple[Ints, Ints]) -> list[Ints]:
+    """A number for each pair of column and row, in raster order."""
+    left = min(int(cols.min(initial=0)) for cols, _ in pairs)
+    width = max(int(cols.max(initial=0)) for cols, _ in pairs) - left + 1
+    top = min(int(rows.min(initial=0)) for _, rows in pairs)
+    return [(rows - top) * width + (cols - left) for cols, rows in pairs]  # fits: ranges are below 2**31
 
 
 def _dense(cols: Ints, rows: Ints) -> bool:

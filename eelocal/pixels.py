@@ -21,7 +21,7 @@ from eelocal.values.projection import Projection, parse_crs, to_transform, trans
 MAX_BYTES = 48 * 2**20
 MAX_SIDE = 32768
 MAX_BANDS = 1024
-_STRIP = 2**19  # pixels evaluated at once: small enough that intermediate images stay out of the way
+_STRIP = 2**18  # pixels evaluated at once: small enough that intermediate images stay out of the way
 _AFFINE = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
 
 

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from pyproj.exceptions import ProjError
+from shapely.errors import ShapelyError
+
 from eelocal.errors import EarthEngineError
 from eelocal.evaluation import current
+from eelocal.limits import check_size
 from eelocal.promote import promote
 from eelocal.signatures import Argument, Signature, signatures
 
@@ -56,10 +60,12 @@ class Algorithm:
             raise EarthEngineError(f"Unrecognized argument '{unknown[0]}'. Arguments are: [{allowed}].").at(name)
         arguments = {parameter(a.name): self._argument(a, thunks.get(a.name)) for a in self.signature.arguments}
         try:
-            return self.function(**arguments)
+            result = self.function(**arguments)
+            check_size(result)
+            return result
         except EarthEngineError as exc:
             raise exc.at(name) from exc
-        except (ArithmeticError, ValueError, TypeError) as exc:
+        except (ArithmeticError, ValueError, TypeError, ShapelyError, ProjError) as exc:
             # Values of the right type can still be impossible: infinite coordinates, lists of lists as keys.
             raise EarthEngineError(f"Invalid value: {exc}.").at(name) from exc
 

@@ -101,7 +101,7 @@ def parse_filter(text: str) -> ListFilter:
 
 def _terms(text: str) -> list[str]:
     """Parts between ANDs that are not inside quotes or braces."""
-    parts = re.split(r"\s+AND\s+(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)", text.strip(), flags=re.IGNORECASE)
+    parts = re.split(r"(?<!\s)\s+AND\s+(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)", text.strip(), flags=re.IGNORECASE)
     return [part.strip() for part in parts if part.strip()]
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from eelocal.errors import OutOfMemory
 from eelocal.evaluation import current
 from eelocal.grid import Floats, Grid, Pixels, alignment, level_transform, locate, pyramid_level
+from eelocal.limits import MAX_PIXELS
 from eelocal.values.projection import Projection
 
 # (col, row, width, height) -> pixels of that window
 ReadWindow = Callable[[int, int, int, int], Pixels]
-_MAX_WINDOW = 2**26  # pixels; beyond this Earth Engine would run out of memory as well
 
 
 def read_level(
@@ -88,7 +88,7 @@ def empty(grid: Grid, dtype: Any = np.uint8) -> Pixels:
 
 def check_window(width: int, height: int) -> None:
     """Raises Earth Engine's memory error for a window that is too large to hold."""
-    if width * height > _MAX_WINDOW:
+    if width * height > MAX_PIXELS:
         raise OutOfMemory
 
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eelocal.arrays import on_array
 from eelocal.errors import EarthEngineError, NoValueError
+from eelocal.patterns import compiled
 from eelocal.promote import constant_image, promote
 from eelocal.registry import algorithm
 from eelocal.stacked import cat
@@ -163,9 +163,9 @@ def _matching(dictionary: Mapping[str, Any], selectors: Names, ignore: bool) -> 
 
 def _is_match(pattern: str, key: str) -> bool:
     try:
-        return re.fullmatch(pattern, key) is not None
-    except re.error:
-        return False
+        return compiled(pattern).matches(key)
+    except EarthEngineError:
+        return False  # a name with brackets, which is not there
 
 
 @algorithm("Dictionary.getArray")

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from eelocal.errors import EarthEngineError
+from eelocal.patterns import compiled
 from eelocal.promote import promote, type_name
 from eelocal.registry import algorithm
 from eelocal.values.element import Element, Feature
@@ -37,7 +37,7 @@ def select(
     input: Element, propertySelectors: list[Any], newProperties: list[Any] | None, retainGeometry: bool
 ) -> Element:
     """Properties by name or pattern, renamed if asked."""
-    chosen = [n for s in propertySelectors for n in input.properties if n == s or re.fullmatch(str(s), n)]
+    chosen = [n for s in propertySelectors for n in input.properties if n == s or compiled(str(s)).matches(n)]
     names = chosen if newProperties is None else newProperties
     if len(names) != len(chosen):
         raise EarthEngineError(f"{len(chosen)} properties were selected, but {len(names)} new names were given.")
@@ -166,10 +166,7 @@ def _matching(source: Element, patterns: list[Any]) -> list[str]:
     names = [str(pattern) for pattern in patterns]
     exact = [name for name in names if source.has(name)]
     others = [p for p in names if not source.has(p) and not p.startswith("system:")]
-    try:
-        return exact + [n for p in others for n in source.properties if re.fullmatch(p, n)]
-    except re.error as exc:
-        raise EarthEngineError(f"Invalid property pattern among {names}: {exc}.") from exc
+    return exact + [n for p in others for n in source.properties if compiled(p).matches(n)]
 
 
 def _placed(element: Element, changes: Mapping[str, Any]) -> Element:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from eelocal.bands import compiled, joined, renamed, select_bands
+from eelocal.bands import joined, renamed, select_bands
 from eelocal.errors import EarthEngineError
+from eelocal.patterns import compiled
 from eelocal.promote import constant_image, promote
 from eelocal.registry import algorithm
 from eelocal.stored import load_image
@@ -44,8 +44,7 @@ def rename(input: Image, names: list[str]) -> Image:
 def regexp_rename(input: Image, regex: str, replacement: str, all: bool) -> Image:
     """Bands with parts of their names replaced."""
     pattern = compiled(regex)
-    java = re.sub(r"\$(\d)", r"\\\1", replacement)
-    return input.with_bands([b.renamed(pattern.sub(java, b.name, count=0 if all else 1)) for b in input.bands])
+    return input.with_bands([b.renamed(pattern.replaced(b.name, replacement, every=all)) for b in input.bands])
 
 
 @algorithm("Image.slice", keeps="image")

@@ -13,10 +13,11 @@ import shapely
 from numpy.typing import NDArray
 
 from eelocal.algorithms.collection import working_projection
-from eelocal.errors import EarthEngineError
+from eelocal.errors import EarthEngineError, OutOfMemory
 from eelocal.fitting import snapped
 from eelocal.grid import Pixels, apply
 from eelocal.lattice import Cells, blocks, choose_cells, covered_cells
+from eelocal.limits import MAX_LENGTH
 from eelocal.registry import algorithm
 from eelocal.values.collection import Collection, of_elements
 from eelocal.values.element import Feature
@@ -236,6 +237,8 @@ def reduced(
 def _outputs(reducer: Reducer, stacks: Sequence[Pixels], weights: NDArray[np.float64]) -> dict[str, Any]:
     if reducer.reduce is None or any(stack.values.dtype == object for stack in stacks):
         valid = np.logical_and.reduce([stack.valid for stack in stacks])
+        if np.count_nonzero(valid) > MAX_LENGTH:
+            raise OutOfMemory
         columns = [stack.values[valid].tolist() for stack in stacks]
         return reducer.rows(list(zip(*columns, strict=True)))
     if not weights.size:
@@ -274,7 +277,7 @@ def _features(
     image: Image, cells: Cells, projection: Projection, properties: dict[str, Any], *, geometries: bool
 ) -> list[Feature]:
     if cells.count > _MAX_SAMPLES:
-        raise EarthEngineError("User memory limit exceeded.")
+        raise OutOfMemory
     found = read_cells(image.bands, cells, projection)
     columns = [_column(pixels) for pixels in found]
     places = _centres(cells, projection) if geometries else [None] * cells.count

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from eelocal.algorithms.collection import sort_key
-from eelocal.errors import EarthEngineError
+from eelocal.errors import EarthEngineError, OutOfMemory
+from eelocal.limits import MAX_LENGTH, MAX_TEXT
 from eelocal.promote import promote
 from eelocal.registry import algorithm
 from eelocal.values.element import Feature
 from eelocal.values.filter import Filter
 from eelocal.values.reducer import Reducer
-
-MAX_LENGTH = 4_000_000
 
 
 @algorithm("List.sequence")
@@ -149,6 +148,8 @@ def flatten(list: list[Any]) -> list[Any]:
             stack.append(iter(item))
         else:
             result.append(item)
+            if len(result) > MAX_LENGTH:
+                raise OutOfMemory
     return result  # type: ignore[no-any-return]
 
 
@@ -174,7 +175,14 @@ def insert(list: list[Any], index: int, element: Any) -> list[Any]:
 @algorithm("List.join")
 def join(list: list[Any], separator: str) -> str:
     """Elements as text, with a separator between them."""
-    return separator.join(text_of(item) for item in list)
+    size = 0
+    parts = []
+    for item in list:
+        parts.append(text_of(item))
+        size += len(parts[-1]) + len(separator)
+        if size > MAX_TEXT:
+            raise OutOfMemory
+    return separator.join(parts)
 
 
 @algorithm("List.reduce")

@@ -22,9 +22,20 @@ from eelocal.grid import Grid, Pixels, alignment
 from eelocal.registry import algorithm
 from eelocal.values.image import Band, Image
 from eelocal.values.pixeltype import DOUBLE, FLOAT, PixelType
+from eelocal.values.projection import Transform
 from eelocal.values.reducer import Reducer
 
-_MAX_STACK = 2**24  # pixels of all places of a kernel at once
+_MAX_STACK = 2**22  # pixels that go into the pixels of a strip
+
+
+def in_strips(grid: Grid, each: int, make: Callable[[Grid], Pixels]) -> Pixels:
+    """Pixels made by some rows at a time, where each needs so many others."""
+    rows = max(1, _MAX_STACK // max(1, each * grid.width))
+    if rows >= grid.height:
+        return make(grid)
+    starts = range(0, grid.height, rows)
+    parts = [make(grid.window(0, start, grid.width, min(rows, grid.height - start))) for start in starts]
+    return Pixels(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
 
 
 def padded(band: Band, grid: Grid, reach_x: int, reach_y: int) -> Pixels:
@@ -84,11 +95,10 @@ def _around_reader(
         if reducer.reduce is None:
             raise EarthEngineError("This reducer cannot be applied to pixels.")
         kernel_weights = kernel.weights(grid.projection.nominal_scale)
-        rows = max(1, _MAX_STACK // max(1, int(np.count_nonzero(kernel_weights)) * grid.width))
-        if rows < grid.height:
-            starts = range(0, grid.height, rows)
-            parts = [read(grid.window(0, r, grid.width, min(rows, grid.height - r))) for r in starts]
-            return Pixels(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
+        return in_strips(grid, int(np.count_nonzero(kernel_weights)), lambda strip: strip_of(strip, kernel_weights))
+
+    def strip_of(grid: Grid, kernel_weights: NDArray[np.float64]) -> Pixels:
+        assert reducer.reduce is not None
         current().check_time()
         found, weights = around(band, grid, kernel_weights)
         stack = Pixels(np.stack([p.values for p in found]), np.stack([p.valid for p in found]))
@@ -234,7 +244,13 @@ def _coarse(band: Band, reducer: Reducer, limit: int, *, best: bool) -> Band:
         if reducer.reduce is None:
             raise EarthEngineError("This reducer cannot be applied to pixels.")
         fine = (a / factor, b / factor, c, d / factor, e / factor, f)
-        values, valid = band.pixels(Grid(grid.crs, fine, grid.width * factor, grid.height * factor))
+        return in_strips(grid, factor * factor, lambda strip: reduced(strip, fine, factor))
+
+    def reduced(grid: Grid, fine: Transform, factor: int) -> Pixels:
+        assert reducer.reduce is not None
+        a, b, _, d, e, _ = fine
+        here = (a, b, grid.transform[2], d, e, grid.transform[5])
+        values, valid = band.pixels(Grid(grid.crs, here, grid.width * factor, grid.height * factor))
         shape = (grid.height, factor, grid.width, factor)
         stack = Pixels(*(x.reshape(shape).transpose(1, 3, 0, 2).reshape(-1, *grid.shape) for x in (values, valid)))
         result = reducer.reduce([stack], None)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -234,6 +235,8 @@ def format_number(number: Number, pattern: str) -> str:
 
 def formatted(pattern: str, number: Number) -> str:
     """Java's String.format with one number: %d wants an integer, %s shows it as it is."""
+    if re.search(r"\d{4}", pattern):
+        raise EarthEngineError(f"Invalid format pattern '{pattern[:100]}': widths go to 999.")
     whole_number = isinstance(number, int) or float(number).is_integer()
     if "%s" in pattern:
         return pattern.replace("%s", str(int(number) if whole_number else number))

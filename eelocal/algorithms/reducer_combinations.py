@@ -28,6 +28,8 @@ def combine(reducer1: Reducer, reducer2: Reducer, outputPrefix: str, sharedInput
             "Reducers with shared inputs must have as many inputs as each other. "
             f"Got {reducer1.inputs} and {reducer2.inputs}."
         )
+    if len(reducer1.outputs) + len(reducer2.outputs) > _MAX_COPIES:
+        raise EarthEngineError(f"A reducer may have at most {_MAX_COPIES} outputs.")
     start = 0 if sharedInputs else reducer1.inputs
     inputs = start + reducer2.inputs
 
@@ -66,6 +68,8 @@ def repeat(reducer: Reducer, count: int) -> Reducer:
 def for_each(reducer: Reducer, outputNames: list[Any]) -> Reducer:
     """A copy of a reducer for each name."""
     copies = len(outputNames)
+    if not 1 <= copies * len(reducer.outputs) <= _MAX_COPIES:
+        raise EarthEngineError(f"Names must be from 1 to {_MAX_COPIES}. Got {copies}.")
     single = len(reducer.outputs) == 1
 
     def column(rows: Rows) -> list[Any]:

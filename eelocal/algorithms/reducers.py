@@ -18,6 +18,7 @@ from eelocal.values.pixeltype import BOOLEAN, DOUBLE, PixelType
 from eelocal.values.reducer import Reduce, Reducer, Stack, Weights, constant_types, like_input
 
 _COUNT = PixelType("int", 0, 2**32 - 1)
+_MAX_PERCENTILES = 1000
 Statistic = Callable[[Stack, NDArray[np.float64]], NDArray[Any]]
 
 
@@ -86,6 +87,9 @@ def _take(values: NDArray[Any], index: NDArray[Any]) -> NDArray[Any]:
 
 def _mode(stack: Stack, weight: NDArray[np.float64]) -> NDArray[Any]:
     """The most frequent value, the least of several."""
+    if weight.ndim == 1:
+        values, counts = np.unique(stack.values[weight > 0], return_counts=True)
+        return np.asarray(values[np.argmax(counts)] if values.size else 0)
     order = np.argsort(np.where(weight > 0, stack.values.astype(np.float64), np.inf), axis=0, kind="stable")
     values = np.take_along_axis(stack.values, order, axis=0)
     ok = np.take_along_axis(weight, order, axis=0) > 0
@@ -229,6 +233,8 @@ def percentile(
     """Percentiles, named p10, p50, ..."""
     if not all(isinstance(p, (int, float)) and 0 <= p <= 100 for p in percentiles):
         raise EarthEngineError(f"Percentiles must be numbers from 0 to 100. Got {str(percentiles)[:100]}.")
+    if len(percentiles) > _MAX_PERCENTILES:
+        raise EarthEngineError(f"There may be at most {_MAX_PERCENTILES} percentiles. Got {len(percentiles)}.")
     names = [f"p{p:g}" for p in percentiles] if outputNames is None else [str(name) for name in outputNames]
     if len(names) != len(percentiles):
         raise EarthEngineError(f"There are {len(percentiles)} percentiles, but {len(names)} names.")

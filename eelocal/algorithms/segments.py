@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import shapely
 import shapely.affinity
+import shapely.geometry
 from numpy.typing import NDArray
-from rasterio.features import rasterize, shapes
+from rasterio.features import shapes
 
 from eelocal.algorithms.image_regions import region_of, region_projection
 from eelocal.algorithms.kernels import Kernel
@@ -32,20 +33,50 @@ from eelocal.values.pixeltype import DOUBLE, PixelType, integer
 from eelocal.values.reducer import Reducer
 
 _MAX_SIZE = 1024  # pixels an object may reach beyond the pixels asked for, as in Earth Engine
+_MAX_PIXELS = 2**23  # whose objects are looked for at once
+_MAX_OBJECTS = 100_000  # as features
 _MAX_NODES = 2**20  # pixels of a search for cheapest ways
 _LABEL = integer(0, 2**31 - 1)
 Ints = NDArray[np.int64]
 
 
-def _components(values: NDArray[Any], valid: NDArray[np.bool_], eight: bool) -> tuple[Ints, list[Any]]:
-    """The number of each pixel's object from 1 (0 where masked), and the objects' shapes in pixels."""
-    _, numbered = np.unique(values, return_inverse=True)
-    whole = numbered.reshape(values.shape).astype(np.int32)
-    found = [shape for shape, _ in shapes(whole, mask=valid, connectivity=8 if eight else 4)]
-    if not found:
-        return np.zeros(values.shape, np.int64), []
-    labels = rasterize(zip(found, range(1, len(found) + 1), strict=True), values.shape, dtype="int32")
-    return labels.astype(np.int64), found
+def _components(values: NDArray[Any], valid: NDArray[np.bool_], eight: bool) -> Ints:
+    """The number of each pixel's object, from 1 in the order of their first pixels; 0 where masked.
+
+    Objects are joined along all pairs of neighbours at once (Shiloach and Vishkin 1982).
+    """
+    if values.size > _MAX_PIXELS:
+        raise OutOfMemory
+    places = np.arange(values.size, dtype=np.int32).reshape(values.shape)
+    firsts, seconds = [], []
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1))[: 4 if eight else 2]:
+        here = (slice(0, values.shape[0] - dy), slice(max(-dx, 0), values.shape[1] - max(dx, 0)))
+        there = (slice(dy, None), slice(max(dx, 0), values.shape[1] + min(dx, 0)))
+        same = (values[here] == values[there]) & valid[here] & valid[there]
+        firsts.append(places[here][same])
+        seconds.append(places[there][same])
+    left, right = np.concatenate(firsts), np.concatenate(seconds)
+    root = places.reshape(-1).copy()
+    while left.size:
+        current().check_time()
+        a, b = root[left], root[right]
+        apart = a != b
+        left, right, a, b = left[apart], right[apart], a[apart], b[apart]
+        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(root, root[root]):
+            root = root[root]
+    root[~valid.reshape(-1)] = -1
+    kept = np.unique(root[valid.reshape(-1)])
+    return (np.searchsorted(kept, root) + 1).reshape(values.shape).astype(np.int64) * valid
+
+
+def _objects(labels: Ints) -> dict[int, Ints]:
+    """The places of each object's pixels, row by row, without the masked ones."""
+    flat = labels.reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    starts = np.flatnonzero(np.diff(flat[order], prepend=-1))
+    parts = np.split(order, starts[1:])
+    return {int(flat[part[0]]): part for part in parts if part.size and flat[part[0]]}
 
 
 @algorithm("Image.connectedPixelCount", keeps="input")
@@ -56,7 +87,7 @@ def connected_pixel_count(input: Image, maxSize: int, eightConnected: bool) -> I
     def changed(band: Band) -> Band:
         def read(grid: Grid) -> Pixels:
             values, valid = padded(band, grid, maxSize, maxSize)
-            labels, _ = _components(values, valid, eightConnected)
+            labels = _components(values, valid, eightConnected)
             counts = np.minimum(np.bincount(labels.reshape(-1)), maxSize)[labels]
             inner = (slice(maxSize, -maxSize),) * 2
             return Pixels(counts[inner].astype(kind.dtype), valid[inner])
@@ -76,7 +107,7 @@ def connected_components(image: Image, connectedness: Kernel, maxSize: int) -> I
     def read(grid: Grid) -> Pixels:
         eight = bool(np.count_nonzero(connectedness.weights(grid.projection.nominal_scale)) > 5)
         values, valid = padded(band, grid, maxSize, maxSize)
-        labels, _ = _components(values, valid, eight)
+        labels = _components(values, valid, eight)
         kept = valid & (np.bincount(labels.reshape(-1))[labels] <= maxSize)
         names = _lasting(labels, grid, maxSize)
         inner = (slice(maxSize, -maxSize),) * 2
@@ -107,17 +138,17 @@ def reduce_connected_components(image: Image, reducer: Reducer, labelBand: str |
     def made(band: Band, output: int, kind: PixelType) -> Band:
         def read(grid: Grid) -> Pixels:
             values, valid = padded(of_labels, grid, maxSize, maxSize)
-            labels, found = _components(values, valid, True)
-            wanted, known = padded(band, grid, maxSize, maxSize)
+            labels = _components(values, valid, True)
+            wanted, known = (part.reshape(-1) for part in padded(band, grid, maxSize, maxSize))
             inner = (slice(maxSize, -maxSize),) * 2
-            result, ok = np.zeros(labels.shape, kind.dtype), np.zeros(labels.shape, bool)
-            for number in np.unique(labels[inner]):
-                if number and not _is_large(found[number - 1], maxSize):
+            seen = set(np.unique(labels[inner]).tolist())
+            result, ok = np.zeros(labels.size, kind.dtype), np.zeros(labels.size, bool)
+            for number, here in _objects(labels).items():
+                if number in seen and not _is_large(here, labels.shape[1], maxSize):
                     current().check_time()
-                    here = labels == number
                     got = _reduced(reducer, [Pixels(wanted[here], known[here])])[output]
                     result[here], ok[here] = (got, True) if got is not None else (0, False)
-            return Pixels(result[inner], ok[inner])
+            return Pixels(result.reshape(labels.shape)[inner], ok.reshape(labels.shape)[inner])
 
         return band.derived(read, kind)
 
@@ -132,9 +163,9 @@ def reduce_connected_components(image: Image, reducer: Reducer, labelBand: str |
     return image.bare(bands)
 
 
-def _is_large(shape: Any, most: int) -> bool:
-    left, top, right, bottom = shapely.geometry.shape(shape).bounds
-    return bool(max(right - left, bottom - top) > most)
+def _is_large(places: Ints, width: int, most: int) -> bool:
+    rows, cols = np.divmod(places, width)
+    return bool(max(np.ptp(rows), np.ptp(cols)) >= most)
 
 
 def _reduced(reducer: Reducer, stacks: Sequence[Pixels]) -> list[Any]:
@@ -175,19 +206,21 @@ def reduce_to_vectors(
         )
     band, others = image.bands[0], image.bands[1:]
     values, valid = band.pixels(grid)
-    labels, found = _components(values, valid & centres_inside(region, grid), eightConnected)
-    stacks = [other.pixels(grid) for other in others]
-    firsts = dict(zip(*np.unique(labels, return_index=True), strict=True))
+    labels = _components(values, valid & centres_inside(region, grid), eightConnected)
+    if labels.max(initial=0) > _MAX_OBJECTS:
+        raise OutOfMemory
+    stacks = [Pixels(*(part.reshape(-1) for part in other.pixels(grid))) for other in others]
+    objects = _objects(labels)
 
     def features() -> Iterator[Feature]:
-        for number, shape in enumerate(found, 1):
-            if number not in firsts:
-                continue
-            properties = {labelProperty: values.reshape(-1)[firsts[number]].item()}
-            here = labels == number
-            properties.update(
-                _properties(reducer, others, [Pixels(s.values[here], s.valid[here]) for s in stacks], here)
-            )
+        connectivity = 8 if eightConnected else 4
+        for shape, number in shapes(labels.astype(np.int32), mask=labels > 0, connectivity=connectivity):
+            here = objects[int(number)]
+            inside = [Pixels(stack.values[here], stack.valid[here]) for stack in stacks]
+            properties = {
+                labelProperty: values.reshape(-1)[here[0]].item(),
+                **_properties(reducer, others, inside, here),
+            }
             place = Geometry(_placed(make(shapely.geometry.shape(shape)), grid), grid.crs)
             yield Feature(place if geometryInNativeProjection else Geometry(place.lonlat), properties)
 
@@ -206,11 +239,9 @@ def _placed(shape: Any, grid: Grid) -> Any:
     return shapely.affinity.affine_transform(shape, [a, b, d, e, c, f])
 
 
-def _properties(
-    reducer: Reducer | None, bands: Sequence[Band], stacks: Sequence[Pixels], here: NDArray[np.bool_]
-) -> dict[str, Any]:
+def _properties(reducer: Reducer | None, bands: Sequence[Band], stacks: Sequence[Pixels], here: Ints) -> dict[str, Any]:
     if reducer is None or not bands:
-        return {"count": int(here.sum())}
+        return {"count": int(here.size)}
     if reducer.inputs == len(bands):
         return dict(zip(reducer.outputs, _reduced(reducer, stacks), strict=True))
     made = {}

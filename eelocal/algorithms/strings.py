@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from eelocal.algorithms.lists import text_of
-from eelocal.bands import compiled
 from eelocal.errors import EarthEngineError
+from eelocal.patterns import Pattern, compiled
 from eelocal.registry import algorithm
 from eelocal.values.date import Date
 
@@ -48,23 +48,19 @@ def slice_string(string: str, start: int, end: int | None) -> str:
 @algorithm("String.split")
 def split(string: str, regex: str, flags: str) -> list[str]:
     """Parts between matches of a pattern."""
-    return [part for part in _pattern(regex, flags).split(string) if part is not None]
+    return [part for part in _pattern(regex, flags).on(string).split(string) if part is not None]
 
 
 @algorithm("String.replace")
 def replace(input: str, regex: str, replacement: str, flags: str) -> str:
     """With the first match of a pattern replaced, or all with the flag `g`."""
-    python = re.sub(r"\$(\d)", r"\\\1", replacement)
-    try:
-        return _pattern(regex, flags).sub(python, input, count=0 if "g" in flags else 1)
-    except re.error as exc:
-        raise EarthEngineError(f"Invalid replacement '{replacement[:100]}' ({exc}).") from exc
+    return _pattern(regex, flags).replaced(input, replacement, every="g" in flags)
 
 
 @algorithm("String.match")
 def match(input: str, regex: str, flags: str) -> list[Any]:
     """The first match and its groups, or all matches with the flag `g`."""
-    pattern = _pattern(regex, flags)
+    pattern = _pattern(regex, flags).on(input)
     if "g" in flags:
         return [found.group(0) for found in pattern.finditer(input)]
     found = pattern.search(input)
@@ -130,11 +126,11 @@ def decode_json(string: str) -> Any:
         raise EarthEngineError(f"Invalid JSON: {str(exc)[:100]}.") from exc
 
 
-def _pattern(regex: str, flags: str) -> re.Pattern[str]:
+def _pattern(regex: str, flags: str) -> Pattern:
     unknown = set(flags) - {*_FLAGS, "g"}
     if unknown:
         raise EarthEngineError(f"Unknown regular expression flag '{unknown.pop()}'; known are g, i, m, s.")
     combined = 0
     for flag in flags:
         combined |= _FLAGS.get(flag, 0)
-    return re.compile(compiled(regex).pattern, combined)
+    return compiled(regex, combined)

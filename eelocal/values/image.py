@@ -14,12 +14,12 @@ from shapely.geometry.base import BaseGeometry
 from eelocal.errors import OutOfMemory
 from eelocal.evaluation import current
 from eelocal.grid import Grid, Pixels
+from eelocal.limits import MAX_PIXELS
 from eelocal.values.element import Element
 from eelocal.values.geometry import Geometry, geojson
 from eelocal.values.pixeltype import PixelType
 from eelocal.values.projection import WGS84, Projection
 
-MAX_PIXELS = 2**26  # of a band at once: half a gigabyte of doubles
 _OBJECT_BYTES = 200  # about, of the array of a pixel
 Read = Callable[[Grid], Pixels]
 
