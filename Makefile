@@ -29,11 +29,15 @@ test: $(VENV)/.test  ## Run every test (no network, no account)
 unit: $(VENV)/.test  ## Run the quick tests only
 	$(BIN)/python -m pytest tests/unit
 
-peers: $(VENV)/.test  ## Fetch geedim's source package and run its own tests on the local Earth Engine
-	$(BIN)/python -m pip download --quiet --no-deps --no-binary geedim --dest $(VENV)/peers geedim==2.0.0
-	tar -xzf $(VENV)/peers/geedim-2.0.0.tar.gz -C $(VENV)/peers --strip-components 1
-	cp tests/server/geedim_fixtures.py $(VENV)/peers/tests/conftest.py
-	cd $(VENV)/peers && PYTHONPATH=../../tests/server ../bin/python -m pytest -q -c pyproject.toml tests
+PEERS := $(VENV)/peers
+peers: $(VENV)/.test  ## Fetch what geedim, edown and xee test with, and run their own tests on the local Earth Engine
+	$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest $(PEERS) geedim==2.0.0 edown==0.2.1
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PEERS)/more rioxarray zarr donfig numcodecs google-crc32c
+	cd $(PEERS) && tar -xzf geedim-2.0.0.tar.gz && tar -xzf edown-0.2.1.tar.gz
+	cp tests/server/geedim_fixtures.py $(PEERS)/geedim-2.0.0/tests/conftest.py
+	cd $(PEERS)/geedim-2.0.0 && PYTHONPATH=../../../tests/server ../../bin/python -m pytest -q -c pyproject.toml tests
+	cd $(PEERS)/edown-0.2.1 && PYTHONPATH=../../../tests/server:../more ../../bin/python -m pytest -q -c pyproject.toml -p edown_fixtures tests/test_live_s2.py
+	PYTHONPATH=$(PEERS)/more $(BIN)/python -m pytest tests/server/test_eelocal_xee_suite.py
 
 check: $(VENV)/.test  ## Lint, types and import contracts
 	$(BIN)/ruff check .
