@@ -6,17 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect import serve as serve_deployments
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
-from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Schedule
 from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
 
 from eeflow.campaign import load_campaign
-from eeflow.jobfile import load_job
+from eeflow.jobfile import load_job, read_yaml
 
 PREFECT_FILE = Path("deployments/prefect.yaml")
 
@@ -38,7 +36,7 @@ def serve(prefect_file: Path = PREFECT_FILE) -> None:
 
 def read_deployments(prefect_file: Path) -> list[RunnerDeployment]:
     """The deployments of a file, as `prefect deploy --all` makes them but for the work pool."""
-    content = yaml.safe_load(prefect_file.read_text(encoding="utf-8"))
+    content = read_yaml(prefect_file)
     return [_deployment(options) for options in content["deployments"]]
 
 
@@ -50,9 +48,9 @@ def built(options: dict[str, Any]) -> dict[str, Any]:
 
 def _deployment(options: dict[str, Any]) -> RunnerDeployment:
     outputs = built(options)
-    flow = load_flow_from_entrypoint(options["entrypoint"], use_placeholder_flow=False)
     limit = options.get("concurrency_limit")
-    deployment = flow.to_deployment(
+    return RunnerDeployment.from_entrypoint(
+        options["entrypoint"],
         options["name"],
         description=options.get("description"),
         tags=options.get("tags"),
@@ -61,8 +59,6 @@ def _deployment(options: dict[str, Any]) -> RunnerDeployment:
         concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
         enforce_parameter_schema=options.get("enforce_parameter_schema", True),
     )
-    deployment.entrypoint = options["entrypoint"]
-    return deployment
 
 
 def _schedule(options: dict[str, Any]) -> Schedule:
