@@ -152,9 +152,9 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
 def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
     """Runs a flow, prints its report, and exits with what the report says."""
     from flows.progress import watcher  # noqa: PLC0415
+    from flows.server import make_prefect_home  # noqa: PLC0415
 
-    # Prefect makes this folder, but not the ones above it, and then waits two minutes for a server that cannot start.
-    Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().mkdir(parents=True, exist_ok=True)
+    make_prefect_home()
     with _progress_bar() as advance:
         watcher.set(advance)
         state = flow(*arguments, **options, return_state=True)

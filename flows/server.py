@@ -46,7 +46,7 @@ def prefect_server(port: int) -> Iterator[str]:
 
 
 def make_prefect_home() -> None:
-    """Prefect makes its folder, but not the ones above it, and then waits two minutes for a server that cannot start."""
+    """Prefect makes its folder but not those above it, and then waits minutes for a server that cannot start."""
     Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().mkdir(parents=True, exist_ok=True)
 
 
