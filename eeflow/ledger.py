@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from eeflow.errors import EEFlowError
+from eeflow.errors import EEFlowError, UserError
 
 LEDGER_NAME = "ledger.sqlite"
 
@@ -21,6 +21,10 @@ Stage = Literal["judge", "fetch", "write", "retain"]
 
 class LedgerError(EEFlowError):
     """The ledger's file is damaged, from a newer eeflow, or something else."""
+
+
+class NothingThere(UserError):
+    """No folder of that name, or no ledger in or below it."""
 
 
 # Numbered migrations: the database's user_version is how many of them it has had.
@@ -225,6 +229,20 @@ class Ledger:
                 f"{path} cannot be used as a ledger: {error}. Restore it from a copy, or remove it: products are then "
                 "downloaded anew."
             ) from error
+
+
+def job_folders(root: Path) -> list[Path]:
+    """The folders of jobs, which have a ledger, at or below `root`.
+
+    Raises:
+        NothingThere: there is no such folder, or no ledger.
+    """
+    if not root.is_dir():
+        raise NothingThere(f"{root} is no folder; give a job's folder, such as data/farm, or one that holds several.")
+    found = [root] if (root / LEDGER_NAME).exists() else sorted(path.parent for path in root.rglob(LEDGER_NAME))
+    if not found:
+        raise NothingThere(f"{root} holds no {LEDGER_NAME}, so eeflow wrote nothing there; give a job's folder.")
+    return found
 
 
 def _to_row(entry: Entry) -> dict[str, Any]:

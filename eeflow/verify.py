@@ -17,7 +17,7 @@ import rasterio.errors
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from eeflow.errors import GridError, UserError
+from eeflow.errors import GridError
 from eeflow.grid import crs_name, grid_hash, parse_crs
 from eeflow.gridfile import AREA_NAME, GRID_NAME, read_grid
 from eeflow.ledger import LEDGER_NAME, Entry, Ledger, LedgerError
@@ -28,10 +28,6 @@ Problem = Literal["changed", "cut", "lost", "damaged", "wrong", "unknown", "left
 _OWN = {GRID_NAME, AREA_NAME, LEDGER_NAME, CATALOG_NAME, COLLECTION_NAME}
 # What eeflow writes, of which each file must belong to a product.
 _KINDS = {".tif", ".png", ".json"}
-
-
-class NothingThere(UserError):
-    """No folder of that name, or no ledger in it."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +64,6 @@ class Verdict:
     def is_right(self) -> bool:
         """Whether all is as it should be; leftovers do no harm."""
         return all(finding.problem == "leftover" for finding in self.findings)
-
-
-def job_folders(root: Path) -> list[Path]:
-    """The folders with a ledger at or below `root`.
-
-    Raises:
-        NothingThere: there is no such folder, or no ledger.
-    """
-    if not root.is_dir():
-        raise NothingThere(f"{root} is no folder; give a job's folder, such as data/farm, or one that holds several.")
-    found = [root] if (root / LEDGER_NAME).exists() else sorted(path.parent for path in root.rglob(LEDGER_NAME))
-    if not found:
-        raise NothingThere(f"{root} holds no {LEDGER_NAME}, so eeflow wrote nothing there; give a job's folder.")
-    return found
 
 
 def verify_folder(folder: Path) -> Verdict:

@@ -29,7 +29,8 @@ def add_commands(app: typer.Typer) -> None:
 
 def verify(folder: Folder, as_json: AsJson = False, debug: Debug = False) -> None:
     """Read every product again against its ledger: what was changed, cut, lost, or is not in it."""
-    from eeflow.verify import job_folders, verify_folder  # noqa: PLC0415  rasterio takes a second to import
+    from eeflow.ledger import job_folders  # noqa: PLC0415
+    from eeflow.verify import verify_folder  # noqa: PLC0415  rasterio takes a second to import
 
     with one_line_errors(debug):
         verdicts = [verify_folder(path) for path in job_folders(folder)]
@@ -43,8 +44,7 @@ def verify(folder: Folder, as_json: AsJson = False, debug: Debug = False) -> Non
 
 def ls(folder: Folder, as_json: AsJson = False, debug: Debug = False) -> None:
     """List products: time, status, valid and cloudy share, size, and why one is not there."""
-    from eeflow.ledger import Ledger  # noqa: PLC0415
-    from eeflow.verify import job_folders  # noqa: PLC0415
+    from eeflow.ledger import Ledger, job_folders  # noqa: PLC0415
 
     with one_line_errors(debug):
         listed = {path: Ledger(path).rows() for path in job_folders(folder)}
@@ -70,8 +70,8 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Write an HTML page that shows what arrived and what is missing; it needs no network."""
+    from eeflow.ledger import job_folders  # noqa: PLC0415
     from eeflow.page import write_page  # noqa: PLC0415
-    from eeflow.verify import job_folders  # noqa: PLC0415
 
     with one_line_errors(debug):
         folders = job_folders(folder)

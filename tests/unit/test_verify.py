@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from eeflow.aoi import load_aoi
 from eeflow.beside import finish_folder, write_beside
-from eeflow.ledger import Ledger
-from eeflow.verify import NothingThere, job_folders, verify_folder
+from eeflow.ledger import Ledger, NothingThere, job_folders
+from eeflow.verify import verify_folder
 from flows.__main__ import app
 
 NAME = "farm_20190503T105621"
