@@ -33,8 +33,9 @@ _HASTE_SECONDS = 0.2
 # What a process needs is the most it has wanted for so long: batches follow each other more closely.
 _MEMORY_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
-# Slots are leased in portions, since a lease can only be given back whole.
-_PORTION = 5
+_PARTING_SECONDS = 5.0
+# Who gave slots back does not take more than its share for so long, or it would be quicker than those who wait.
+_MODESTY_SECONDS = 5.0
 # Left free by those that have more than their share, so that whoever comes can begin and be noticed.
 _RESERVE = 1
 _PROCESSES = 1000
@@ -115,6 +116,7 @@ class Keeper:
         self._leases: list[_Lease] = []
         self._registered: list[_Lease] = []
         self._need, self._needed_at = 0, 0.0
+        self._modest_until = 0.0
         self._had_some_at = time.monotonic()
         self._ended = threading.Event()
         self._log: Any = get_logger("eeflow.slots")
@@ -141,9 +143,10 @@ class Keeper:
             with get_client(sync_client=True) as client:
                 while not self._ended.is_set():
                     self._wait(self._tend(client))
+                self.gate.wait_until(lambda: not self.gate.in_flight, _PARTING_SECONDS)
                 with suppress(httpx.HTTPError):
-                    self._shrink(client, 0)
-                    self._sign_off(client)
+                    self._release(client, self._leases)
+                    self._release(client, self._registered)
         finally:
             self.gate.allow(self.gate.max_concurrent)  # from here on the gate is alone
 
@@ -166,15 +169,17 @@ class Keeper:
             self._need, self._needed_at = wanted, now
         if not self._need:
             self._shrink(client, 0)
-            self._sign_off(client)
+            self._release(client, self._registered)
             return _TICK_SECONDS
         self._sign_on(client)
         limit, taken = _read(client, self._name, self.gate.max_concurrent)
         free, share = limit - taken, max(1, limit // self._processes(client))
-        more = min(wanted - self.held, max(min(share - self.held, free), free - _RESERVE))
+        spare = free - _RESERVE if now > self._modest_until else 0
+        more = min(wanted - self.held, max(min(share - self.held, free), spare))
         if more > 0:
             self._grow(client, more)
         elif free < _RESERVE and self.held > min(share, self._need):
+            self._modest_until = now + _MODESTY_SECONDS
             self._shrink(client, min(share, self._need))
             return _HASTE_SECONDS
         else:
@@ -183,16 +188,24 @@ class Keeper:
         return _TICK_SECONDS if self.held else _HASTE_SECONDS
 
     def _grow(self, client: SyncPrefectClient, more: int) -> None:
-        for start in range(0, more, _PORTION):
-            self._leases += _take(client, self._name, min(_PORTION, more - start))
+        """Takes slots in portions of a half, a quarter and so on, since a lease can only be given back whole."""
+        while more > 0:
+            portion = (more + 1) // 2
+            self._leases += _take(client, self._name, portion)
             self.gate.allow(self.held)
+            more -= portion
 
     def _shrink(self, client: SyncPrefectClient, count: int) -> None:
         """Down to `count` slots, as soon as the requests that use them have ended."""
-        self.gate.allow(count)
-        while self._leases and self.held - self._leases[-1].slots >= self.gate.in_flight and self.held > count:
-            lease = self._leases.pop()
-            client.release_concurrency_slots_with_lease(lease.lease_id)
+        kept: list[_Lease] = []
+        for lease in sorted(self._leases, key=lambda lease: -lease.slots):
+            if sum(other.slots for other in kept) + lease.slots <= count:
+                kept.append(lease)
+        self.gate.allow(sum(lease.slots for lease in kept))
+        for lease in [lease for lease in self._leases if lease not in kept]:
+            if self.held - lease.slots >= self.gate.in_flight:
+                self._leases.remove(lease)
+                self._release(client, [lease])
         if self.held < count:
             self._grow(client, count - self.held)
 
@@ -218,9 +231,10 @@ class Keeper:
             _read(client, self._register, _PROCESSES)  # which makes it
             self._registered = _take(client, self._register, 1)
 
-    def _sign_off(self, client: SyncPrefectClient) -> None:
-        while self._registered:
-            client.release_concurrency_slots_with_lease(self._registered.pop().lease_id)
+    @staticmethod
+    def _release(client: SyncPrefectClient, leases: list[_Lease]) -> None:
+        while leases:
+            client.release_concurrency_slots_with_lease(leases.pop().lease_id)
 
     def _complain_when_starved(self, taken: int, limit: int) -> None:
         now = time.monotonic()
