@@ -24,7 +24,7 @@ def write_beside(job: Job, entry: Entry) -> None:
 def remove_product(folder: Path, path: str) -> None:
     """Removes a product, given its file's name, and what lies beside it."""
     tif = folder / path
-    for file in (tif, tif.with_suffix(".png"), folder / item_name(path)):
+    for file in (tif, Path(f"{tif}.aux.xml"), tif.with_suffix(".png"), folder / item_name(path)):
         file.unlink(missing_ok=True)
 
 

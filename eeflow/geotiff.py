@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -25,6 +25,7 @@ from eeflow.encoding import Encoding, encoding_of
 from eeflow.errors import IncompleteProduct, ValueOutOfRange
 from eeflow.grid import crs_name, grid_hash
 from eeflow.ledger import Entry
+from eeflow.outcome import written
 from eeflow.output import whole_file
 from eeflow.plan import TILE, Plan, Product
 from eeflow.raster import Summary, nodata_ends, summarise, tiles
@@ -92,6 +93,7 @@ def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> 
         ValueOutOfRange: a value does not fit the job's dtype; nothing is written.
         OSError: the disk refuses.
     """
+    started = time.monotonic()
     encoding = encoding_of(job, plan.series.source, plan.series.bands)
     summary = summarise(plan, product, store, encoding)
     layout = _Layout.of(summary, encoding, may_widen=job.output.dtype == "native")
@@ -111,27 +113,7 @@ def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> 
         sha256, size = _sha256(part), part.stat().st_size
     if encoding.classes:
         _write_class_names(path, encoding.classes)
-    scene = plan.series.scene(product.scene_id)
-    time = product.time_start.isoformat() if product.time_start else None
-    return Entry(
-        product_id=product.scene_id,
-        kind=job.product.kind,
-        path=path.name,
-        key=product.key,
-        scene_ids=(product.scene_id,),
-        versions=(scene.version,),
-        time_start=time,
-        time_end=time,
-        grid_hash=grid_hash(plan.series.grid),
-        job_hash=job.content_hash(),
-        sha256=sha256,
-        size=size,
-        valid_pixels=summary.valid_pixels,
-        masked_pixels=summary.masked_pixels,
-        missed_pixels=summary.missed_pixels,
-        clipped_pixels=summary.clipped_pixels,
-        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    return written(job, plan, product, path, sha256, size, summary, time.monotonic() - started)
 
 
 def _write_tiles(path: Path, job: Job, plan: Plan, product: Product, store: BlockStore, layout: _Layout) -> None:

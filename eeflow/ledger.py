@@ -153,6 +153,8 @@ class Ledger:
         A file's row takes the place of its path's earlier one; a row without a file takes that of its product's
         earlier one without, and leaves the row of a file that is still there. Tries add up until the product is there.
         """
+        if not entries:
+            return
         names, marks = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")

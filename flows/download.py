@@ -14,6 +14,7 @@ from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
 from eeflow.ledger import Entry, Ledger
+from eeflow.outcome import failed
 from eeflow.output import exclusive
 from eeflow.plan import Product, check_limits, make_plan, outline
 from eeflow.presets import wanted_bands, with_preset
@@ -92,12 +93,14 @@ def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: 
         get_run_logger().warning("%s was refused (%s); going on with the other.", plan.transport, tally.errors[0])
         plan, tally.errors = plan.other, []
         carry_out(Writing(job, plan, store), wanted, tally, fresh)
+    lacking = [product for product in wanted if product.key not in tally.written]
+    ledger.record(*(failed(job, plan, product, tally.why_not(product)) for product in lacking))
     return [_product_report(job, product, on_disk, tally) for product in plan.products]
 
 
 def _product_report(job: Job, product: Product, on_disk: dict[str, Entry], tally: Tally) -> ProductReport:
     entry = tally.written.get(product.key) or on_disk.get(product.key)
-    error = None if entry else tally.why_not(product)
+    error = None if entry else str(tally.why_not(product))
     return ProductReport(
         path=str(job.folder / (entry.path if entry else f"{product.name}.tif")),
         sha256=entry.sha256 if entry else None,
