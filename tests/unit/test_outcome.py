@@ -1,7 +1,5 @@
 """Rows of products that are not on disk say what they are, and why."""
 
-import numpy as np
-
 from eeflow import outcome
 from eeflow.errors import BadAnswer
 from eeflow.ledger import Ledger
@@ -14,7 +12,7 @@ def test_failed_and_rejected_products_have_a_row_each(make_job, make_series):
     job.folder.mkdir(parents=True)
     plan = make_plan(job, make_series(scenes=3))
     first, second, third = plan.products
-    summary = Summary(np.dtype("uint16"), 65535, True, 1, 2, 3, 4)
+    summary = Summary(65535, True, 1, 2, 3, 4)
     Ledger(job.folder).record(
         outcome.failed(job, plan, first, BadAnswer("a row\n is missing")),
         outcome.rejected(job, plan, second, "cloudy", "93% cloud over the area", cloud_fraction=0.93),
