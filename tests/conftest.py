@@ -41,7 +41,8 @@ def prefect_environment(clean_environment):
         server = subprocess.Popen(
             [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
             # The recorder of task runs locks the server's SQLite so often that every second lease of slots waits 2 s.
-            env=clean_environment | {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false"},
+            env=clean_environment
+            | {"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url},
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
