@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
-import pyogrio
-import pyogrio.errors
 import pyproj
+import pyproj.aoi
+import pyproj.database
 import pyproj.exceptions
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.config import AreaOfInterest, digest
 from eeflow.errors import AOIError
+
+# geopandas, with pandas, is a third of a small run's memory; it is only there where a file is read.
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 _LONLAT = pyproj.CRS("EPSG:4326")
 _PARQUET = {".parquet", ".geoparquet", ".pq"}
@@ -44,8 +47,7 @@ class AOI:
             return self.geometry
         left, bottom, right, top = self.geometry.bounds
         dense = shapely.segmentize(self.geometry, max(right - left, top - bottom) / _PARTS)
-        transformer = pyproj.Transformer.from_crs(self.crs, crs, always_xy=True)
-        moved = shapely.transform(dense, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
+        moved = _moved(dense, self.crs, crs)
         if not np.isfinite(moved.bounds).all():
             raise AOIError(
                 f"The area at {_format_bounds(self.geometry.bounds)} cannot be expressed in {crs.name}; "
@@ -77,18 +79,17 @@ def load_aoi(options: AreaOfInterest) -> AOI:
         AOIError: no such file or layer, no CRS, no features, no area (points or lines without a buffer), an invalid
             polygon, coordinates that are not on Earth, or an area over the antimeridian.
     """
-    frame, source = read_features(options)
-    if frame.crs is None:
+    found, crs, source = _read(options)
+    if crs is None:
         raise AOIError(
             f"{source} has no CRS, so its coordinates cannot be placed. Set one in the file, or give aoi.crs in "
             "the job."
         )
-    geometries = [g for g in shapely.force_2d(frame.geometry.to_numpy()) if g is not None and not g.is_empty]
+    geometries = [g for g in shapely.force_2d(found) if g is not None and not g.is_empty]
     if not geometries:
         chosen = f" where {options.where}" if options.where else ""
         raise AOIError(f"{source} has no features{chosen}, so there is no area to download.")
     geometry = shapely.union_all(_valid(geometries, source, repair=options.repair))
-    crs = pyproj.CRS(frame.crs)
     aoi = AOI(_buffered(geometry, crs, options.buffer), crs)
     _check_area(aoi, source)
     _check_on_earth(aoi, source)
@@ -101,31 +102,43 @@ def read_features(options: AreaOfInterest) -> tuple[gpd.GeoDataFrame, str]:
     Raises:
         AOIError: no such file or layer, or not one that can be read.
     """
-    declared = _crs(options.crs) if options.crs else None
-    if options.bbox is not None:
-        return gpd.GeoDataFrame(geometry=[shapely.box(*options.bbox)], crs=declared or _LONLAT), "aoi.bbox"
-    if options.geojson is not None:
-        return _read_geojson(options.geojson).set_crs(declared or _LONLAT, allow_override=True), "aoi.geojson"
+    import geopandas as gpd  # noqa: PLC0415
+
+    if options.file is None:
+        geometries, crs, source = _read(options)
+        return gpd.GeoDataFrame(geometry=geometries, crs=crs), source
     path = Path(str(options.file))
     if not path.exists():
         raise AOIError(f"{path} does not exist; aoi.file is relative to the job file.")
     frame = _read_parquet(path, options) if path.suffix.lower() in _PARQUET else _read_vector(path, options)
-    if frame.crs is None and declared is not None:
-        frame = frame.set_crs(declared)
+    if frame.crs is None and options.crs:
+        frame = frame.set_crs(_crs(options.crs))
     return frame, path.name
 
 
-def _read_geojson(content: dict[str, Any]) -> gpd.GeoDataFrame:
+def _read(options: AreaOfInterest) -> tuple[list[BaseGeometry], pyproj.CRS | None, str]:
+    """The geometries an area names, their CRS where it is known, and what to call their source."""
+    declared = _crs(options.crs) if options.crs else None
+    if options.bbox is not None:
+        return [shapely.box(*options.bbox)], declared or _LONLAT, "aoi.bbox"
+    if options.geojson is not None:
+        return [_read_geojson(options.geojson)], declared or _LONLAT, "aoi.geojson"
+    frame, source = read_features(options)
+    return list(frame.geometry), None if frame.crs is None else pyproj.CRS(frame.crs), source
+
+
+def _read_geojson(content: dict[str, Any]) -> BaseGeometry:
     try:
-        collection = shapely.from_geojson(json.dumps(content))
+        return shapely.from_geojson(json.dumps(content))
     except (shapely.GEOSException, TypeError, ValueError) as error:
         raise AOIError(f"aoi.geojson is not valid GeoJSON: {error}.") from None
-    return gpd.GeoDataFrame(geometry=[collection])
 
 
 def _read_parquet(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
     if options.layer or options.where:
         raise AOIError(f"{path.name} is GeoParquet, of which aoi.layer and aoi.where cannot choose; use a GeoPackage.")
+    import geopandas as gpd  # noqa: PLC0415
+
     try:
         return gpd.read_parquet(path)
     except (ValueError, OSError) as error:
@@ -133,6 +146,9 @@ def _read_parquet(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
 
 
 def _read_vector(path: Path, options: AreaOfInterest) -> gpd.GeoDataFrame:
+    import geopandas as gpd  # noqa: PLC0415
+    import pyogrio.errors  # noqa: PLC0415
+
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]  # None: a plain table
         if options.layer is not None and options.layer not in layers:
@@ -173,15 +189,22 @@ def _repaired(geometry: BaseGeometry) -> BaseGeometry:
 def _buffered(geometry: BaseGeometry, crs: pyproj.CRS, metres: float) -> BaseGeometry:
     if not metres:
         return geometry
-    series = gpd.GeoSeries([geometry], crs=crs)
-    try:
-        utm = series.estimate_utm_crs()
-    except RuntimeError:
+    west, south, east, north = shapely.bounds(_moved(geometry, crs, _LONLAT))
+    middle = pyproj.aoi.AreaOfInterest(*((west + east) / 2, (south + north) / 2) * 2)
+    zones = pyproj.database.query_utm_crs_info("WGS 84", middle) if np.isfinite([west, south]).all() else []
+    if not zones:
         raise AOIError(
             f"The area at {_format_bounds(geometry.bounds)} in {crs.name} lies in no UTM zone, so aoi.buffer cannot be "
             "measured in metres. Check its CRS, or give the area without a buffer."
-        ) from None
-    return series.to_crs(utm).buffer(metres).to_crs(crs).iloc[0]
+        )
+    utm = pyproj.CRS.from_epsg(zones[0].code)
+    return _moved(shapely.buffer(_moved(geometry, crs, utm), metres), utm, crs)
+
+
+def _moved(geometry: BaseGeometry, crs: pyproj.CRS, to: pyproj.CRS) -> BaseGeometry:
+    """A geometry in another CRS, vertex by vertex."""
+    transformer = pyproj.Transformer.from_crs(crs, to, always_xy=True)
+    return shapely.transform(geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
 
 
 def _check_area(aoi: AOI, source: str) -> None:

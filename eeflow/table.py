@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyproj
 import rasterio
 import rasterio.errors
@@ -21,6 +20,9 @@ from eeflow.aoi import AOI
 from eeflow.config import Job
 from eeflow.ledger import Entry
 from eeflow.output import whole_file
+
+if TYPE_CHECKING:  # pandas is only imported where a table is read or written
+    import pandas as pd
 
 STATISTICS = ("mean", "median", "std", "count")
 _FIXED = ["time", "product", "scene_ids", "sha256"]
@@ -46,6 +48,8 @@ def table_path(folder: Path, name: str, form: str) -> Path:
 
 def read_table(path: Path) -> pd.DataFrame | None:
     """A table as `write_table` wrote it; None where there is none, or something else."""
+    import pandas as pd  # noqa: PLC0415
+
     try:
         if path.suffix == ".csv":
             text = {"product": str, "scene_ids": str, "sha256": str}
@@ -73,6 +77,8 @@ def area_table(
         entries: the products.
         known: a table of before; its rows of unchanged products are taken from it.
     """
+    import pandas as pd  # noqa: PLC0415
+
     before = {} if known is None else {row["sha256"]: row for row in known.to_dict("records")}
     inside: dict[Any, tuple[Window, NDArray[np.bool_]]] = {}
     rows = []
@@ -99,6 +105,8 @@ def _fixed(entry: Entry) -> dict[str, Any]:
 
 def _measured(row: Mapping[Any, Any]) -> dict[str, Any]:
     """What an earlier table says of a product; columns of other products' bands are empty, not even counted."""
+    import pandas as pd  # noqa: PLC0415
+
     bands = [
         str(name).removesuffix("_count")
         for name, value in row.items()
