@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from eelocal.assets import Band
 from eelocal.errors import EarthEngineError
 from eelocal.geotiff import BandFile, read_window
-from eelocal.values.geometry import Geometry
+from eelocal.values.geometry import Geometry, meet
 from eelocal.values.image import footprint_property
 
 TIFFS = (".tif", ".tiff")
@@ -81,7 +81,7 @@ class FolderCollection:
                 continue
             if end_ms is not None and (time is None or time >= end_ms):
                 continue
-            if region is None or image.footprint is None or image.footprint.intersects(region):
+            if region is None or image.footprint is None or meet(image.footprint, region):
                 yield image
 
     def get(self, index: str) -> FolderImage | None:

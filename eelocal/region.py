@@ -23,7 +23,7 @@ from eelocal.grid import Grid, apply
 from eelocal.lattice import Cells, blocks, choose_cells
 from eelocal.values.collection import Collection
 from eelocal.values.filter import Query
-from eelocal.values.geometry import Geometry
+from eelocal.values.geometry import Geometry, meet, on_every_turn
 from eelocal.values.image import Image
 from eelocal.values.projection import Projection, transformer
 
@@ -91,7 +91,7 @@ def _touching(collection: Collection, area: BaseGeometry) -> list[Image]:
     for image in collection.elements(query):
         if not isinstance(image, Image):
             raise EarthEngineError("The collection must hold images.")
-        if image.footprint is None or image.footprint.intersects(wide):
+        if image.footprint is None or meet(image.footprint, wide):
             found.append(image)
     return found
 
@@ -144,6 +144,7 @@ def present_in(outline: BaseGeometry | None, grid: Grid) -> NDArray[np.bool_]:
     if outline is None:
         return np.ones(grid.shape, bool)
     frame = frame_of(grid)
+    outline = on_every_turn(outline, frame)
     if outline.contains(frame):
         return np.ones(grid.shape, bool)
     if not outline.intersects(frame):
@@ -202,6 +203,7 @@ def _table(
     pixel, image = np.nonzero(present)
     x, y = apply(projection.transform, cells.cols + 0.5, cells.rows + 0.5)
     lon, lat = _degrees(projection.crs, x, y)
+    lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)  # beyond the antimeridian
     ids = np.array([item.index for item in images], object)
     times = np.array([_time(item) for item in images], object)
     leading = [ids[image].tolist(), _numbers(lon[pixel]), _numbers(lat[pixel]), times[image].tolist()]

@@ -20,7 +20,7 @@ from eelocal.errors import EarthEngineError
 from eelocal.stored import plain_id
 from eelocal.values.date import parse_iso
 from eelocal.values.filter import Query
-from eelocal.values.geometry import geojson
+from eelocal.values.geometry import geojson, meet
 from eelocal.values.pixeltype import of_dtype
 
 _PUBLIC = "projects/earthengine-public/assets/"
@@ -176,7 +176,7 @@ def _search(collection: StoredCollection, wanted: ListFilter) -> Iterator[Stored
             continue
         if query.end_ms is not None and (time is None or time >= query.end_ms):
             continue
-        if query.region is not None and outline is not None and not outline.intersects(query.region):
+        if query.region is not None and outline is not None and not meet(outline, query.region):
             continue
         if wanted.passes(image.properties):
             yield image

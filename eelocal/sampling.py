@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,11 @@ def read_level(
         height: of level 0.
         grid: the pixels wanted.
     """
+    parts = _turns(grid, projection)
+    if len(parts) > 1:
+        found = [read_level(read, projection, width, height, part) for part in parts]
+        return Pixels(np.hstack([p.values for p in found]), np.hstack([p.valid for p in found]))
+    (grid,) = parts
     level = pyramid_level(grid, projection, width, height)
     at_level = Projection(projection.crs, level_transform(projection.transform, level))
     aligned = alignment(grid, at_level)
@@ -37,6 +43,22 @@ def read_level(
         return read(level, *aligned, grid.width, grid.height)
     size = (-(-width // 2**level), -(-height // 2**level))
     return nearest(lambda c, r, w, h: read(level, c, r, w, h), at_level, grid, size)
+
+
+def _turns(grid: Grid, projection: Projection) -> list[Grid]:
+    """A grid in degrees, cut at the antimeridian, what is beyond it being a turn further back."""
+    a, b, c, d, e, f = grid.transform
+    if not (grid.crs == projection.crs and projection.is_geographic and b == d == 0 and a > 0):
+        return [grid]
+    first, last = c + a / 2, c + a * (grid.width - 0.5)
+    if first >= -180 and last <= 180:
+        return [grid]
+    turns = np.floor((c + a * (np.arange(grid.width) + 0.5) + 180) / 360)
+    starts = [0, *(np.flatnonzero(np.diff(turns)) + 1).tolist(), grid.width]
+    return [
+        Grid(grid.crs, (a, 0.0, c + a * start - 360 * turns[start], 0.0, e, f), end - start, grid.height)
+        for start, end in itertools.pairwise(starts)
+    ]
 
 
 def nearest(read: ReadWindow, projection: Projection, grid: Grid, size: tuple[int, int] | None = None) -> Pixels:

@@ -76,7 +76,13 @@ def cat(arrays: list[Any], axis: int) -> Array:
     """Arrays one after the other along an axis."""
     if not arrays:
         raise EarthEngineError("At least one array is needed.")
-    return on_array(lambda *a: stacked.cat(axis, *a), *(to_array(item) for item in arrays))
+    made: list[Array] = []
+    size = 0
+    for item in arrays:
+        made.append(to_array(item))
+        size += made[-1].size
+        check_size([size])
+    return on_array(lambda *a: stacked.cat(axis, *a), *made)
 
 
 @algorithm("Array.project")

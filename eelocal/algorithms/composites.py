@@ -21,6 +21,7 @@ from eelocal.registry import algorithm
 from eelocal.sampling import empty
 from eelocal.values.collection import Collection
 from eelocal.values.filter import Query
+from eelocal.values.geometry import meet
 from eelocal.values.image import Band, Image
 from eelocal.values.pixeltype import PixelType
 from eelocal.values.projection import WGS84
@@ -111,7 +112,7 @@ def members(collection: Collection, grid: Grid) -> list[Image]:
     def make() -> list[Image]:
         frame = frame_of(grid)
         found = collection.elements(Query(region=frame))
-        return [image for image in found if image.footprint is None or image.footprint.intersects(frame)]
+        return [image for image in found if image.footprint is None or meet(image.footprint, frame)]
 
     return current().remember(("members", collection, grid), make, lambda found: 500 * len(found))
 

@@ -20,7 +20,7 @@ from eelocal.values.collection import Collection
 from eelocal.values.date import Date, DateRange
 from eelocal.values.element import Element
 from eelocal.values.filter import Filter, Measure, Query
-from eelocal.values.geometry import Geometry
+from eelocal.values.geometry import Geometry, meet, on_every_turn
 
 Test = Callable[[Any, Any], Any]
 _TIME = "system:time_start"
@@ -178,10 +178,13 @@ for _name, _test in _COMPARISONS.items():
 for _alias, _name in _ALIASES.items():
     registry.add(f"Filter.{_alias}", _binary(_COMPARISONS[_name], _QUERIES.get(_name)))
 registry.add("Filter.dateRangeContains", _binary(_date_test, _date_query))
-registry.add("Filter.intersects", _binary(_spatial(lambda a, b: b.intersects(a), True), _region_query, spatial=True))
-registry.add("Filter.disjoint", _binary(_spatial(lambda a, b: a.disjoint(b), False), spatial=True))
-registry.add("Filter.contains", _binary(_spatial(lambda a, b: a.contains(b), True), _region_query, spatial=True))
-registry.add("Filter.isContained", _binary(_spatial(lambda a, b: b.contains(a), True), _region_query, spatial=True))
+for _name, _holds, _unbounded, _bound in (
+    ("intersects", meet, True, _region_query),
+    ("disjoint", lambda a, b: not meet(a, b), False, None),
+    ("contains", lambda a, b: on_every_turn(a, b).contains(b), True, _region_query),
+    ("isContained", lambda a, b: on_every_turn(b, a).contains(a), True, _region_query),
+):
+    registry.add(f"Filter.{_name}", _binary(_spatial(_holds, _unbounded), _bound, spatial=True))
 
 
 @algorithm("Filter.maxDifference")

@@ -15,7 +15,7 @@ from eelocal.errors import EarthEngineError
 from eelocal.grid import apply
 from eelocal.registry import algorithm
 from eelocal.union import merged
-from eelocal.values.geometry import Geometry
+from eelocal.values.geometry import Geometry, unrolled
 from eelocal.values.projection import IDENTITY, Projection, is_geographic
 
 Pair = tuple[float, float]
@@ -100,13 +100,16 @@ def multi_geometry(geometries: list[Any], crs: Projection | None, geodesic: bool
 def _made(make: Callable[[], Any], crs: Projection | None, geodesic: bool | None) -> Geometry:
     """A geometry with edges; they are geodesics by default where coordinates are degrees."""
     code = _crs(crs)
+    straight = is_geographic(code) if geodesic is None else geodesic
     try:
         shape = _placed(make(), crs)
+        if straight and is_geographic(code):
+            shape = unrolled(shape)
     except (shapely.errors.ShapelyError, ValueError) as exc:
         raise EarthEngineError(f"Invalid geometry: {exc}.") from exc
     if not shape.is_valid:
         shape = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    return Geometry(shape, code, is_geographic(code) if geodesic is None else geodesic)
+    return Geometry(shape, code, straight)
 
 
 def _polygon(rings: Sequence[Any]) -> shapely.Polygon:

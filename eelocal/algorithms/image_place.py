@@ -25,6 +25,7 @@ from eelocal.values.image import Band, Image
 from eelocal.values.pixeltype import DOUBLE, FLOAT, PixelType
 from eelocal.values.projection import WGS84, Projection, transformer
 
+_AROUND = 34_735_060.89  # metres of EPSG:6933 around the Earth
 _MODES = ("bilinear", "bicubic")
 
 
@@ -265,6 +266,8 @@ def _lonlat(grid: Grid) -> Any:
         x, y = grid.centres()
         if grid.crs != "EPSG:4326":
             x, y = transformer(grid.crs, "EPSG:4326").transform(x, y)
+        elif max(abs(grid.transform[2]), abs(grid.transform[2] + grid.transform[0] * grid.width)) > 180:
+            x = (x + 180) % 360 - 180
         return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
     return current().remember(("lonlat", grid), make, lambda found: int(found[0].nbytes) * 2)
@@ -276,9 +279,14 @@ def _areas(grid: Grid) -> Any:
     x, y = apply(grid.transform, u, v)
     if grid.crs != "EPSG:6933":
         x, y = transformer(grid.crs, "EPSG:6933").transform(x, y)  # cylindrical, equal area, on WGS84
-    dx1, dy1 = x[1:, 1:] - x[:-1, :-1], y[1:, 1:] - y[:-1, :-1]
-    dx2, dy2 = x[:-1, 1:] - x[1:, :-1], y[:-1, 1:] - y[1:, :-1]
+    dx1, dy1 = _short_way(x[1:, 1:] - x[:-1, :-1]), y[1:, 1:] - y[:-1, :-1]
+    dx2, dy2 = _short_way(x[:-1, 1:] - x[1:, :-1]), y[:-1, 1:] - y[1:, :-1]
     return np.abs(dx1 * dy2 - dy1 * dx2) / 2
+
+
+def _short_way(x: Any) -> Any:
+    """Differences of x that go no more than half around the Earth."""
+    return x - np.round(x / _AROUND) * _AROUND
 
 
 def _hashed(lon: Any, lat: Any, key: int) -> Any:

@@ -17,11 +17,14 @@ from eelocal.values.image import Image
 from eelocal.values.pixeltype import DOUBLE, PixelType
 
 Stacked = Callable[..., Any]
+_MAX_SIDE = 512
 
 
 def _matrices(stack: Array, *, square: bool = False) -> Array:
     if stack.ndim != 3:
         raise EarthEngineError(f"A matrix must have two dimensions. Got {stack.ndim - 1}.")
+    if max(stack.shape[1:]) > _MAX_SIDE:
+        raise EarthEngineError(f"A matrix may have at most {_MAX_SIDE} rows and columns. Got {list(stack.shape[1:])}.")
     if square and stack.shape[1] != stack.shape[2]:
         raise EarthEngineError(f"The matrix must be square. Got {stack.shape[1]} x {stack.shape[2]}.")
     return stack.astype(np.float64)

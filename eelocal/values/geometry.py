@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
@@ -106,6 +107,37 @@ def transform_shape(geometry: BaseGeometry, source: str, target: str) -> BaseGeo
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise EarthEngineError(f"Unable to transform the geometry into projection {target[:100]}.")
     return moved
+
+
+def meet(left: BaseGeometry, right: BaseGeometry) -> bool:
+    """Whether two shapes in degrees touch, be it a turn further: 181 degrees is -179."""
+    return bool(
+        left.intersects(right)
+        or on_every_turn(left, right).intersects(right)
+        or on_every_turn(right, left).intersects(left)
+    )
+
+
+def on_every_turn(shape: BaseGeometry, other: BaseGeometry) -> BaseGeometry:
+    """A shape in degrees, and the same a turn further if another is there."""
+    if other.is_empty:
+        return shape
+    west, _, east, _ = other.bounds
+    turns = [0, *([360] if east > 180 else []), *([-360] if west < -180 else [])]
+    if len(turns) == 1:
+        return shape
+    return shapely.union_all([shapely.affinity.translate(shape, turn) for turn in turns])
+
+
+def unrolled(geometry: BaseGeometry) -> BaseGeometry:
+    """A shape in degrees whose edges go the short way around the Earth: from 179 to -179 is to 181."""
+
+    def unroll(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        steps = np.diff(xy[:, 0])
+        turns = np.where(np.abs(np.abs(steps) - 360) < 1e-9, 0, np.round(steps / 360)) * 360  # a whole turn is meant
+        return np.column_stack([xy[:, 0] - np.concatenate([[0.0], np.cumsum(turns)]), xy[:, 1]])
+
+    return _map_lines(geometry, unroll)
 
 
 def point_coordinates(geometry: BaseGeometry) -> NDArray[np.float64]:
