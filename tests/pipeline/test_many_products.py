@@ -12,6 +12,8 @@ from coded_service import CodedService
 from coded_world import make_collection
 from pixel_check import check_pixels, scene_of
 
+from eeflow.ledger import Ledger
+
 EEFLOW = Path(sys.executable).parent / "eeflow"
 TIMES = [f"2023-06-{day:02d}T10:30:15Z" for day in range(1, 13)]
 ASSET = make_collection(
@@ -34,7 +36,9 @@ def done(prefect_environment, tmp_path_factory):
     with CodedService([ASSET]) as service:
         environment = prefect_environment | {"EEFLOW_EE_URL": service.url}
         command = [EEFLOW, "run", folder / "job.yaml", "--json"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        run.rows = Ledger(folder / "many").rows()
+        return run
 
 
 def test_what_fails_for_one_product_is_its_own(done):
@@ -46,6 +50,8 @@ def test_what_fails_for_one_product_is_its_own(done):
     assert "Is a directory" in failed[0]["error"]
     assert "Is a directory" in line
     assert len(products) == 12
+    (row,) = [row for row in done.rows if row.status != "written"]
+    assert (row.status, row.path, row.error_kind) == ("failed", "many_20230604T103015.tif", "IsADirectoryError")
     for product in products:
         if product["status"] == "written":
             check_pixels(Path(product["path"]), scene_of(Path(product["path"]), ASSET), ["B2"])
