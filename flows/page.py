@@ -10,10 +10,15 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from eeflow.config import Job
 from eeflow.quicklook import thumbnail
 from flows.report import CampaignReport, ProductReport, RunReport, count_products
+
+NEW_DATA = "eeflow.new-data"
+"""The event of a run that wrote products, on which automations may act."""
 
 _WIDTH = 400
 # The page becomes slow with more; the ledger has them all.
@@ -25,12 +30,16 @@ def show(report: RunReport, job: Job, kind: str = "download") -> None:
     create_markdown_artifact(run_page(report), key=f"{kind}-report", description=report.summary)
     if any(product.status == "written" for product in report.products):
         _record_lineage(report, job)
+        if flow_run.parent_flow_run_id is None:  # else its campaign tells of it
+            _tell_of_new_data("job", report.job, report.folder, report.summary)
     get_run_logger().info(report.summary)
 
 
 def show_campaign(report: CampaignReport) -> None:
     """Puts a campaign's report on its page and in its log."""
     create_markdown_artifact(campaign_page(report), key="campaign-report", description=report.summary)
+    if written := [product for product in report.products if product.status == "written"]:
+        _tell_of_new_data("campaign", report.campaign, str(Path(written[0].path).parents[1]), report.summary)
     get_run_logger().info(report.summary)
 
 
@@ -67,6 +76,11 @@ def campaign_page(report: CampaignReport) -> str:
     ]
     header = ["| job | status | products | error |", "|---|---|---|---|"]
     return "\n".join([f"# {report.campaign}", "", report.summary, "", *header, *rows])
+
+
+def _tell_of_new_data(kind: str, name: str, folder: str, summary: str) -> None:
+    resource = {"prefect.resource.id": f"eeflow.{kind}.{name}", "prefect.resource.name": name}
+    emit_event(NEW_DATA, resource, payload={"summary": summary, "folder": str(Path(folder).absolute())})
 
 
 def _record_lineage(report: RunReport, job: Job) -> None:
