@@ -5,6 +5,8 @@ import itertools
 import json
 import math
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -531,3 +533,16 @@ def _calls(node):
     elif isinstance(node, list):
         for value in node:
             yield from _calls(value)
+
+
+def test_a_run_does_without_pandas():
+    """It weighs 70 MiB, and Arrow imports it by itself where an array is made of its columns."""
+    program = (
+        "import sys, eeflow.aoi, eeflow.fetch, eeflow.geotiff\n"
+        "from eeflow.region import decode\n"
+        'body = b\'{"result":[["id","longitude","latitude","time","B2"],["S",3.5,50.5,0,7],["S",3.6,50.5,0,null]]}\'\n'
+        'rows = decode(body, ["B2"])\n'
+        'print(rows.values["B2"].tolist(), rows.longitude.tolist(), "pandas" in sys.modules)\n'
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[7.0, nan] [3.5, 3.6] False\n"
