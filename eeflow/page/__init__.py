@@ -22,6 +22,7 @@ PAGE_NAME = "report.html"
 _PICTURE_BYTES = 2_500_000
 _SIDES = (168, 120, 84, 56)
 _MOST_PICTURES = 1500
+_MOST_ROWS = 2000
 _MOST_REASONS = 12
 _MOST_PLOTS = 4  # the others are folded away
 
@@ -63,6 +64,7 @@ def render(facts: Facts) -> str:
         most_plots=_MOST_PLOTS,
         aspect=_aspect(facts),
         strip=strip,
+        rows=facts.products[-_MOST_ROWS:],
         pictures=_pictures(facts.folder, strip),
     )
 

@@ -10,13 +10,14 @@ import shapely
 from markupsafe import Markup
 from shapely.geometry.base import BaseGeometry
 
-from eeflow.page.facts import Band, Facts, Shown
+from eeflow.page.facts import Band, Facts, Point, Shown
 from eeflow.page.svg import Scale, drawing, element, line, month_name, month_starts, round_ticks, text
 
 _WIDTH = 1000.0
 _DAY = 86400.0
 _LEFT, _RIGHT = 58.0, 8.0
 _METRES_PER_DEGREE = 111_320.0
+_MOST_EXPLAINED = 1000  # dots with words of their own; more would make the page too large to open
 
 
 def timeline(facts: Facts) -> Markup | None:
@@ -94,19 +95,25 @@ def series(facts: Facts, band: Band) -> Markup | None:
     parts = [*_axes(x, y, height - bottom), *_absent(facts, x, height - bottom)]
     places = [(x(at), y(numbers["mean"])) for at, _, numbers in band.points]
     parts.append(element("polyline", points=" ".join(f"{px:.1f},{py:.1f}" for px, py in places), class_="through"))
-    for (at, shown, numbers), (px, py) in zip(band.points, places, strict=True):
-        spread = [max(y.end, min(y.start, y(numbers["mean"] + sign * numbers["std"]))) for sign in (-1, 1)]
-        parts.append(line(px, spread[0], px, spread[1], "spread"))
-        title = (
-            f"{_date(at)}: mean {_number(numbers['mean'])}, median {_number(numbers['median'])}, standard deviation "
-            f"{_number(numbers['std'])}, {numbers['count']:,.0f} pixels; {shown.valid or 0:.0%} valid"
-        )
-        valid = shown.valid or 0.0
-        parts.append(
-            element("circle", element("title", title), cx=px, cy=py, r=1.5 + 2.5 * valid, opacity=0.3 + 0.7 * valid)
-        )
+    for point, place in zip(band.points, places, strict=True):
+        parts.extend(_dot(point, place, y, explained=len(band.points) <= _MOST_EXPLAINED))
     parts.extend(_extremes(band, places))
     return drawing(_WIDTH, height, parts, f"Mean of {band.name} over the area through time")
+
+
+def _dot(point: Point, place: tuple[float, float], y: Scale, *, explained: bool) -> Iterator[Markup]:
+    """A mean, and where it is explained a standard deviation up and down, and what it is in words."""
+    (at, shown, numbers), (px, py) = point, place
+    valid, title = shown.valid or 0.0, Markup()
+    if explained:
+        spread = [max(y.end, min(y.start, y(numbers["mean"] + sign * numbers["std"]))) for sign in (-1, 1)]
+        yield line(px, spread[0], px, spread[1], "spread")
+        title = element(
+            "title",
+            f"{_date(at)}: mean {_number(numbers['mean'])}, median {_number(numbers['median'])}, standard deviation "
+            f"{_number(numbers['std'])}, {numbers['count']:,.0f} pixels; {valid:.0%} valid",
+        )
+    yield element("circle", title, cx=px, cy=py, r=1.5 + 2.5 * valid, opacity=0.3 + 0.7 * valid)
 
 
 def _axes(x: Scale, y: Scale, bottom: float) -> Iterator[Markup]:

@@ -84,20 +84,24 @@ class Shown:
         return ", ".join(facts)
 
 
+Point = tuple[float, Shown, dict[str, float]]
+"""Time in seconds, the product, and its `mean`, `median`, `std` in physical values and `count`."""
+
+
 @dataclass(frozen=True)
 class Band:
     """A band's mean over the area through time.
 
     Attributes:
         scale: physical value = stored number * scale + offset.
-        points: time in seconds, product, and its `mean`, `median`, `std` in physical values and `count`.
+        points: by time.
     """
 
     name: str
     unit: str
     scale: float
     offset: float
-    points: tuple[tuple[float, Shown, dict[str, float]], ...]
+    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
