@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from eelocal.texts import INTERNAL, MEMORY_LIMIT
 from eelocal.watch import Watch
 
 _RECURSION = 20_000
+_YOUNG = 100_000  # new objects between looks for garbage: rows are no cycles, and looking takes a sixth longer
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class LocalEarthEngine:
             return self
         sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
         share_arenas(self.gate.workers)
+        gc.set_threshold(max(gc.get_threshold()[0], _YOUNG), *gc.get_threshold()[1:])
         self._server = Listener(self._address, self)
         if self.identity is not None and self._key_path is not None:
             self.identity.write_key(self._key_path, self.url)
