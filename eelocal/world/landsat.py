@@ -14,9 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from eelocal.assets import Band, StoredImage
@@ -25,7 +23,7 @@ from eelocal.world.bandspec import BandSpec
 from eelocal.world.hashing import scalar_hash, scalar_unit
 from eelocal.world.landsat_bands import BANDS
 from eelocal.world.orbit import on_ground
-from eelocal.world.strips import Strip
+from eelocal.world.strips import Strip, touching
 from eelocal.world.sun import DAY_MS, Sun, sun_at, sun_distance
 from eelocal.world.surface import day_of
 from eelocal.world.tiles import Raster
@@ -39,6 +37,7 @@ _PERIOD_MS = _CYCLE_MS / _PATHS
 _TURN = 360.0 * 16 / _PATHS
 _INCLINATION = 98.2
 _HALF_WIDTH = 0.832  # degrees: 185 km
+_REACH = 2.0  # degrees from the middle of a scene to its corners, and some more
 _HALF_LENGTH = 0.81 / 360  # revolutions: 180 km
 _ANCHOR_PATH = 44
 _ANCHOR_NODE_MS = 1_395_168_982_000  # descending node before LC08_044034_20140318 (18:46 UTC at 37.5 N)
@@ -279,30 +278,12 @@ def _properties(image: LandsatImage) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _centres() -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """All (path, row) in order with the longitude and latitude of their middles."""
-    pairs = np.array([(path, row) for path in range(1, _PATHS + 1) for row in _DAY_ROWS])
-    along = (pairs[:, 1] - 60) / _ROWS
-    lon, lat = on_ground(np.zeros(len(pairs)), along, _node_longitude(pairs[:, 0]), _INCLINATION, _TURN)
-    return pairs, lon, lat
-
-
-def _touching(region: BaseGeometry | None) -> Iterator[tuple[int, int]]:
-    pairs, lon, lat = _centres()
-    if region is None:
-        yield from ((int(path), int(row)) for path, row in pairs)
-        return
-    turned = [affinity.translate(region, turn) for turn in (-360, 0, 360)]
-    near = np.zeros(len(pairs), np.bool_)
-    for part in (p for shape in turned for p in getattr(shape, "geoms", [shape]) if not p.is_empty):
-        west, south, east, north = part.bounds
-        reach = 2.2 / np.maximum(np.cos(np.radians(lat)), 0.08)
-        near |= (lat > south - 2) & (lat < north + 2) & (lon > west - reach) & (lon < east + reach)
-    for shape in turned:
-        shapely.prepare(shape)
-    for path, row in pairs[near]:
-        if any(shape.intersects(strip_of(int(path), int(row)).outline) for shape in turned):
-            yield int(path), int(row)
+def _scenes() -> tuple[list[tuple[int, int]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """All (path, row) in order, and the longitudes and latitudes of their middles."""
+    pairs = [(path, row) for path in range(1, _PATHS + 1) for row in _DAY_ROWS]
+    path, row = np.array(pairs).T
+    centres = on_ground(np.zeros(len(pairs)), (row - 60) / _ROWS, _node_longitude(path), _INCLINATION, _TURN)
+    return pairs, centres
 
 
 class LandsatCollection:
@@ -332,7 +313,7 @@ class LandsatCollection:
         start = max(self._mission.start_ms, start_ms if start_ms is not None else 0)
         ends = (time.time() * 1000, end_ms, self._mission.end_ms)
         end = min(moment for moment in ends if moment is not None)
-        for path, row in _touching(region):
+        for path, row in touching(region, *_scenes(), _REACH, lambda key: strip_of(*key)):
             first = LandsatImage(self._mission, path, row, 0).time_ms
             for cycle in range(int(np.ceil((start - first) / _CYCLE_MS)), int(np.ceil((end - first) / _CYCLE_MS))):
                 image = LandsatImage(self._mission, path, row, cycle)

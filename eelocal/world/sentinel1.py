@@ -14,9 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from eelocal.assets import Band, StoredImage
@@ -26,7 +24,7 @@ from eelocal.world.hashing import scalar_hash, scalar_unit
 from eelocal.world.orbit import on_ground
 from eelocal.world.scenes import parse_stamp, stamp
 from eelocal.world.sentinel1_bands import DB, incidence, incidence_grid
-from eelocal.world.strips import Strip
+from eelocal.world.strips import Strip, touching
 from eelocal.world.sun import DAY_MS, Sun
 from eelocal.world.surface import day_of
 from eelocal.world.tiles import Raster
@@ -42,6 +40,7 @@ _INCLINATION = 98.18
 _ANCHOR_ORBIT, _ANCHOR_NODE_MS, _ANCHOR_LONGITUDE = 175, 1_575_303_706_150, 24.9
 _NEAR, _FAR = 3.28, 5.55  # degrees from the track; the antenna looks to the right
 _SLICE_MS = 25_000
+_REACH = 3.0  # degrees from the middle of a slice to its corners, and some more
 _OVERLAP_MS = 250
 _AFTER_NODE_MS = -6_000  # the orbit is not quite a circle: recorded scenes are this much earlier
 _FIRST_SLICE, _LAST_SLICE = -51, 51
@@ -240,38 +239,21 @@ def _properties(image: S1Image) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _centres() -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """All slices as (orbit, ascending, number) with the longitude and latitude of their middles."""
+def _slices() -> tuple[list[tuple[int, bool, int]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """All slices as (orbit, ascending, number), and the longitudes and latitudes of their middles."""
     keys = [
         (orbit, up, number)
         for orbit in range(1, _ORBITS + 1)
-        for up in (0, 1)
+        for up in (False, True)
         for number in range(_FIRST_SLICE, _LAST_SLICE + 1)
     ]
-    table = np.array(keys)
-    orbit, up, number = table.T
+    orbit, up, number = np.array(keys).T
     along = (number + 1) * _SLICE_MS / _PERIOD_MS
     node = _ANCHOR_LONGITUDE - (orbit - _ANCHOR_ORBIT) * _TURN
     middle = (_NEAR + _FAR) / 2
     rising = on_ground(middle, along, node, _INCLINATION, _TURN, True)
     falling = on_ground(-middle, along, node - 180 - _TURN / 2, _INCLINATION, _TURN, False)
-    return table, np.where(up, rising[0], falling[0]), np.where(up, rising[1], falling[1])
-
-
-def _touching(region: BaseGeometry | None) -> list[tuple[int, bool, int]]:
-    table, lon, lat = _centres()
-    if region is None:
-        return [(int(orbit), bool(up), int(number)) for orbit, up, number in table]
-    turned = [affinity.translate(region, turn) for turn in (-360, 0, 360)]
-    near = np.zeros(len(table), np.bool_)
-    reach = 3.0 / np.maximum(np.cos(np.radians(lat)), 0.08)
-    for part in (p for shape in turned for p in getattr(shape, "geoms", [shape]) if not p.is_empty):
-        west, south, east, north = part.bounds
-        near |= (lat > south - 3) & (lat < north + 3) & (lon > west - reach) & (lon < east + reach)
-    for shape in turned:
-        shapely.prepare(shape)
-    keys = [(int(orbit), bool(up), int(number)) for orbit, up, number in table[near]]
-    return [key for key in keys if any(shape.intersects(strip_of(*key).outline) for shape in turned)]
+    return keys, (np.where(up, rising[0], falling[0]), np.where(up, rising[1], falling[1]))
 
 
 class S1Collection:
@@ -286,7 +268,7 @@ class S1Collection:
         """Images in asset id order: by satellite, polarisation, time; see `eelocal.assets.StoredCollection`."""
         start = _START_MS if start_ms is None else max(start_ms, _START_MS)
         end = min(time.time() * 1000, float("inf") if end_ms is None else end_ms)
-        keys = _touching(region)
+        keys = list(touching(region, *_slices(), _REACH, lambda key: strip_of(*key)))
         step = DAY_MS // 12 if region is None else 4 * _CYCLE_MS
         for satellite in _SATELLITES:
             for kind in ("1SDH", "1SDV", "1SSV"):

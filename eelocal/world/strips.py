@@ -6,11 +6,15 @@ bounding box, masked outside.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely import affinity
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -19,8 +23,43 @@ from eelocal.world.mgrs import wrapped
 from eelocal.world.orbit import on_ground, seen_from
 from eelocal.world.window import Window
 
+Key = TypeVar("Key")
 _NODES = 6400.0  # metres
 _STEPS = 6  # points along each side of an outline
+
+
+def touching(
+    region: BaseGeometry | None,
+    keys: Sequence[Key],
+    centres: tuple[NDArray[np.float64], NDArray[np.float64]],
+    reach: float,
+    strip_of: Callable[[Key], Strip],
+) -> Iterator[Key]:
+    """The scenes of an orbit that touch a region, be it beyond 180 degrees; all without one.
+
+    Args:
+        region: in longitude and latitude.
+        keys: all scenes, in their order.
+        centres: longitudes and latitudes of their middles.
+        reach: degrees of a great circle no scene goes beyond from its middle.
+        strip_of: the ground of a scene.
+    """
+    if region is None:
+        yield from keys
+        return
+    lon, lat = centres
+    turned = [affinity.translate(region, turn) for turn in (-360, 0, 360)]
+    near = np.zeros(len(keys), np.bool_)
+    wide = 1.1 * reach / np.maximum(np.cos(np.radians(lat)), 0.08)
+    for part in (p for shape in turned for p in getattr(shape, "geoms", [shape]) if not p.is_empty):
+        west, south, east, north = part.bounds
+        near |= (lat > south - reach) & (lat < north + reach) & (lon > west - wide) & (lon < east + wide)
+    for shape in turned:
+        shapely.prepare(shape)
+    for place in np.flatnonzero(near).tolist():
+        outline = strip_of(keys[place]).outline
+        if any(shape.intersects(outline) for shape in turned):
+            yield keys[place]
 
 
 @dataclass(frozen=True)
