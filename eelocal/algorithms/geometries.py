@@ -15,7 +15,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from eelocal import registry
-from eelocal.errors import EarthEngineError
+from eelocal.errors import EarthEngineError, OutOfMemory
 from eelocal.grid import apply
 from eelocal.lattice import covered_cells
 from eelocal.registry import algorithm
@@ -284,6 +284,8 @@ def covering_grid(geometry: Geometry, proj: Projection, scale: float | None) -> 
     """The cells of a lattice that touch a geometry, as features."""
     lattice = proj if scale is None else proj.at_scale(scale)
     cells, _ = covered_cells(geometry, lattice)
+    if cells.estimate is not None:
+        raise OutOfMemory
     pairs = zip(cells.cols.tolist(), cells.rows.tolist(), strict=True)
     found = [Feature(_cell(lattice, col, row), {"system:index": f"{col},{row}"}) for col, row in pairs]
     return of_elements(found, "FeatureCollection")
