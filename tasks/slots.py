@@ -19,7 +19,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import MissingContextError, ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_logger, get_run_logger
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from eeflow.gate import Gate
 from eeflow.session import current_gate
@@ -41,6 +41,7 @@ _RESERVE = 1
 _PROCESSES = 1000
 _GONE = 410
 _LOCKED = 423
+_BUSY = 503
 _keepers: dict[Gate, Keeper] = {}
 _starting = threading.Lock()
 
@@ -115,7 +116,8 @@ class Keeper:
         self._name, self._register = name, register
         self._leases: list[_Lease] = []
         self._registered: list[_Lease] = []
-        self._need, self._needed_at = 0, 0.0
+        self._wanted = self._need = 0
+        self._needed_at = 0.0
         self._modest_until = 0.0
         self._had_some_at = time.monotonic()
         self._ended = threading.Event()
@@ -139,16 +141,26 @@ class Keeper:
         self._thread.join(_LEASE_SECONDS)
 
     def _keep(self) -> None:
-        try:
-            with get_client(sync_client=True) as client:
-                while not self._ended.is_set():
-                    self._wait(self._tend(client))
-                self.gate.wait_until(lambda: not self.gate.in_flight, _PARTING_SECONDS)
-                with suppress(httpx.HTTPError):
-                    self._release(client, self._leases)
-                    self._release(client, self._registered)
-        finally:
-            self.gate.allow(self.gate.max_concurrent)  # from here on the gate is alone
+        # Prefect's client waits two seconds and more where the server's SQLite is locked for a few milliseconds.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            try:
+                with get_client(sync_client=True) as client:
+                    while not self._ended.is_set():
+                        self._wait(self._tend(client))
+                    self._part(client)
+            finally:
+                self.gate.allow(self.gate.max_concurrent)  # from here on the gate is alone
+
+    def _part(self, client: SyncPrefectClient) -> None:
+        """Gives everything back when nothing is in flight; what the server does not take now, it takes back itself."""
+        deadline = time.monotonic() + _PARTING_SECONDS
+        self.gate.wait_until(lambda: not self.gate.in_flight, _PARTING_SECONDS)
+        while (self._leases or self._registered) and time.monotonic() < deadline:
+            try:
+                self._release(client, self._leases)
+                self._release(client, self._registered)
+            except httpx.HTTPError:
+                time.sleep(_HASTE_SECONDS)
 
     def _tend(self, client: SyncPrefectClient) -> float:
         """Renews, takes, gives back; seconds until it should be looked at again."""
@@ -156,15 +168,19 @@ class Keeper:
             self._renew(client)
             return self._settle(client)
         except httpx.HTTPError as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _BUSY:
+                return _HASTE_SECONDS
             self._log.warning("The limit %s cannot be asked, %d slots are kept: %s", self._name, self.held, error)
             return _TICK_SECONDS
 
     def _wait(self, seconds: float) -> None:
-        short = self.gate.wanted > self.held  # is known, and no reason to look again at once
-        self.gate.wait_until(lambda: self._ended.is_set() or (not short and self.gate.wanted > self.held), seconds)
+        """Until it is time, or more is wanted than could be had when the server was last asked."""
+        known = max(self.held, self._wanted)
+        self.gate.wait_until(lambda: self._ended.is_set() or self.gate.wanted > known, seconds)
 
     def _settle(self, client: SyncPrefectClient) -> float:
-        wanted, now = self.gate.wanted, time.monotonic()
+        self._wanted = wanted = self.gate.wanted
+        now = time.monotonic()
         if wanted >= self._need or now - self._needed_at > _MEMORY_SECONDS:
             self._need, self._needed_at = wanted, now
         if not self._need:
@@ -173,9 +189,13 @@ class Keeper:
             return _TICK_SECONDS
         self._sign_on(client)
         limit, taken = _read(client, self._name, self.gate.max_concurrent)
-        free, share = limit - taken, max(1, limit // self._processes(client))
+        processes = self._processes(client)
+        free, share = limit - taken, max(1, limit // processes)
+        self._wanted = wanted = self.gate.wanted  # there may be more by now
         spare = free - _RESERVE if now > self._modest_until else 0
         more = min(wanted - self.held, max(min(share - self.held, free), spare))
+        if processes == 1:  # ahead of need, since a server that is told of many tasks is slow to lease
+            more = max(more, min(self.gate.max_concurrent - self.held, spare))
         if more > 0:
             self._grow(client, more)
         elif free < _RESERVE and self.held > min(share, self._need):
@@ -204,8 +224,8 @@ class Keeper:
         self.gate.allow(sum(lease.slots for lease in kept))
         for lease in [lease for lease in self._leases if lease not in kept]:
             if self.held - lease.slots >= self.gate.in_flight:
+                client.release_concurrency_slots_with_lease(lease.lease_id)
                 self._leases.remove(lease)
-                self._release(client, [lease])
         if self.held < count:
             self._grow(client, count - self.held)
 
@@ -234,7 +254,8 @@ class Keeper:
     @staticmethod
     def _release(client: SyncPrefectClient, leases: list[_Lease]) -> None:
         while leases:
-            client.release_concurrency_slots_with_lease(leases.pop().lease_id)
+            client.release_concurrency_slots_with_lease(leases[-1].lease_id)
+            leases.pop()
 
     def _complain_when_starved(self, taken: int, limit: int) -> None:
         now = time.monotonic()
