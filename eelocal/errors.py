@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pyproj.exceptions import ProjError
+from shapely.errors import ShapelyError
+
 from eelocal.texts import MEMORY_LIMIT, TIMED_OUT
 
+# What computing with values of the right type, but impossible ones, raises.
+IMPOSSIBLE = (ArithmeticError, ValueError, TypeError, LookupError, ShapelyError, ProjError)
 # https://cloud.google.com/apis/design/errors#handling_errors
 _STATUS = {
     400: "INVALID_ARGUMENT",

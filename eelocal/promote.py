@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from eelocal.region import RegionTable
 from eelocal.values.collection import Collection, of_elements
 from eelocal.values.date import Date, DateRange, to_date
 from eelocal.values.element import Element, Feature
-from eelocal.values.filter import Filter
+from eelocal.values.filter import Filter, Query
 from eelocal.values.geometry import Geometry, from_geojson
 from eelocal.values.image import Image, constant_band
+from eelocal.values.kernel import Kernel
 from eelocal.values.pixeltype import CASTS, DOUBLE, PixelType, integer
 from eelocal.values.projection import Projection, parse_crs, to_transform
 from eelocal.values.reducer import Reducer
@@ -103,6 +104,21 @@ def _collection(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and value and all(isinstance(e, Element) for e in value):
         return of_elements(value, "ImageCollection" if isinstance(value[0], Image) else "FeatureCollection")
     return _NO
+
+
+def _image_collection(value: Any) -> Any:
+    """A collection of which each element must be an image: looked at when it is asked for."""
+    found = _collection(value)
+    if found is _NO or found.kind == "ImageCollection":
+        return found
+
+    def source(query: Query) -> Iterator[Any]:
+        for element in found.elements(query):
+            if not isinstance(element, Image):
+                raise EarthEngineError(f"The collection must hold images. Got a {element.kind}.")
+            yield element
+
+    return found.like(source)
 
 
 def _element(value: Any) -> Any:
@@ -205,7 +221,7 @@ def _callable(value: Any) -> Any:
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "Image": _image,
-    "ImageCollection": _collection,
+    "ImageCollection": _image_collection,
     "FeatureCollection": _collection,
     "Element": _element,
     "Feature": _feature,
@@ -225,6 +241,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "PixelType": _pixel_type,
     "Filter": _exactly(Filter),
     "Reducer": _exactly(Reducer),
+    "Kernel": _exactly(Kernel),
     "Algorithm": _callable,
 }
 
@@ -242,4 +259,5 @@ _NAMES: tuple[tuple[type, str], ...] = (
     (Reducer, "Reducer"),
     (PixelType, "PixelType"),
     (np.ndarray, "Array"),
+    (Kernel, "Kernel"),
 )

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from pyproj.exceptions import ProjError
-from shapely.errors import ShapelyError
-
-from eelocal.errors import EarthEngineError
+from eelocal.errors import IMPOSSIBLE, EarthEngineError
 from eelocal.evaluation import current
 from eelocal.limits import check_size
 from eelocal.promote import promote
@@ -65,7 +62,7 @@ class Algorithm:
             return result
         except EarthEngineError as exc:
             raise exc.at(name) from exc
-        except (ArithmeticError, ValueError, TypeError, ShapelyError, ProjError) as exc:
+        except IMPOSSIBLE as exc:
             # Values of the right type can still be impossible: infinite coordinates, lists of lists as keys.
             raise EarthEngineError(f"Invalid value: {exc}.").at(name) from exc
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eelocal.algorithms.kernels import Kernel
 from eelocal.algorithms.neighbourhoods import around, padded
 from eelocal.arrays import cast, objects
 from eelocal.errors import EarthEngineError, OutOfMemory
 from eelocal.grid import Grid, Pixels
 from eelocal.registry import algorithm
 from eelocal.values.image import Band, Image
+from eelocal.values.kernel import Kernel
 from eelocal.values.pixeltype import BOOLEAN, DOUBLE, FLOAT
 
 _MAX_WINDOW = 2**24  # values of all windows of a grid at once

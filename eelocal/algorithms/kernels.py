@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,11 @@ from numpy.typing import NDArray
 from eelocal import registry
 from eelocal.errors import EarthEngineError
 from eelocal.registry import algorithm
+from eelocal.values.kernel import Kernel, Weights
 
 MAX_REACH = 512  # pixels, as Earth Engine has it
-Weights = NDArray[np.float64]
 Shape = Callable[[NDArray[Any], NDArray[Any], float], NDArray[np.bool_]]
 Measure = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """Weights around a pixel, made for the size of the pixels they are used on.
-
-    Attributes:
-        weights: gives an array of odd sides for metres per pixel.
-    """
-
-    weights: Callable[[float], Weights]
 
 
 SHAPES: dict[str, Shape] = {

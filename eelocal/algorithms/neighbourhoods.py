@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from eelocal import registry
 from eelocal.algorithms.image_math import finite
-from eelocal.algorithms.kernels import MAX_REACH, SHAPES, Kernel, shaped
+from eelocal.algorithms.kernels import MAX_REACH, SHAPES, shaped
 from eelocal.algorithms.reducers import named
 from eelocal.errors import EarthEngineError
 from eelocal.evaluation import current
 from eelocal.grid import Grid, Pixels, alignment
 from eelocal.registry import algorithm
 from eelocal.values.image import Band, Image
+from eelocal.values.kernel import Kernel
 from eelocal.values.pixeltype import DOUBLE, FLOAT, PixelType
 from eelocal.values.projection import Transform
 from eelocal.values.reducer import Reducer

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 
 from eelocal.algorithms.image_regions import region_of, region_projection
-from eelocal.algorithms.kernels import Kernel
 from eelocal.algorithms.neighbourhoods import padded
 from eelocal.errors import EarthEngineError, OutOfMemory
 from eelocal.evaluation import current
@@ -29,6 +28,7 @@ from eelocal.values.collection import Collection, of_elements
 from eelocal.values.element import Feature
 from eelocal.values.geometry import Geometry
 from eelocal.values.image import Band, Image
+from eelocal.values.kernel import Kernel
 from eelocal.values.pixeltype import DOUBLE, PixelType, integer
 from eelocal.values.reducer import Reducer
 

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from eelocal.errors import OutOfMemory
+from eelocal.errors import IMPOSSIBLE, EarthEngineError, OutOfMemory
 from eelocal.evaluation import current
 from eelocal.grid import Grid, Pixels
 from eelocal.limits import MAX_PIXELS
@@ -56,7 +56,10 @@ class Band:
             raise OutOfMemory
         if self.stored:
             return self.read(grid)
-        return evaluation.remember((self.read, grid), lambda: self.read(grid), _size)
+        try:
+            return evaluation.remember((self.read, grid), lambda: self.read(grid), _size)
+        except IMPOSSIBLE as exc:
+            raise EarthEngineError(f"Band '{self.name}' cannot be computed: {exc}.") from exc
 
     def renamed(self, name: str) -> Band:
         """The same band under another name."""
