@@ -152,10 +152,10 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
 def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
     """Runs a flow, prints its report, and exits with what the report says."""
     from flows.progress import watcher  # noqa: PLC0415
-    from flows.server import make_prefect_home  # noqa: PLC0415
+    from flows.server import make_prefect_home, temporary_server  # noqa: PLC0415
 
     make_prefect_home()
-    with _progress_bar() as advance:
+    with temporary_server(), _progress_bar() as advance:
         watcher.set(advance)
         state = flow(*arguments, **options, return_state=True)
     report = state.result(raise_on_failure=False)

@@ -45,6 +45,30 @@ def prefect_server(port: int) -> Iterator[str]:
             server.terminate()
 
 
+@contextmanager
+def temporary_server() -> Iterator[None]:
+    """Starts the server that Prefect gives a run without one, and has it end with this process however that ends.
+
+    Prefect itself ends it when a run ends, but a run that is killed would leave it behind: a shell waits for the pipe
+    from here to close, which the operating system does in any case.
+    """
+    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415  only where one is needed
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    server = SubprocessASGIServer()
+    server.start()
+    assert server.server_process
+    command = ["/bin/sh", "-c", 'read -r _; kill "$1"', "sh", str(server.server_process.pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()  # before the pipe closes
+
+
 def make_prefect_home() -> None:
     """Prefect makes its folder but not those above it, and then waits minutes for a server that cannot start."""
     Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().mkdir(parents=True, exist_ok=True)
