@@ -67,7 +67,11 @@ def in_turn(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _flow_of(campaign: Campaign) -> Flow[..., Any]:
-    return download
+    if campaign.mode == "download":
+        return download
+    from flows.sync import sync  # noqa: PLC0415
+
+    return sync
 
 
 def _run_all(jobs: Sequence[Job], job_flow: Flow[..., Any], at_once: int) -> list[JobOutcome]:
