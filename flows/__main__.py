@@ -20,8 +20,10 @@ from flows import inspect_cli, operate_cli
 from flows.console import AsJson, Debug, ExitStatus, one_line_errors
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
-# call home, and time enough for the temporary server's first start, which migrates its database.
+# call home, time enough for the temporary server's first start, which migrates its database, and heartbeats as often as
+# deployments/automations.yaml counts on.
 for _name, _value in {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",

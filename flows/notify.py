@@ -23,6 +23,8 @@ from flows.page import NEW_DATA
 _ONCE = timedelta(seconds=30)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")}
+# Those of other projects on the server may tell more seldom that they live.
+_FLOWS = ["download", "sync", "campaign"]
 _RUN_TEXT = (
     "{{ flow_run.name }} of {{ deployment.name }} is {{ flow_run.state.name }}: {{ flow_run.state.message }}\n"
     "{{ flow_run|ui_url }}"
@@ -159,6 +161,7 @@ def _crashed(seconds: int) -> Automation:
         after={_HEARTBEAT},
         expect={_HEARTBEAT, *_ENDS},
         match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related={"prefect.resource.role": "flow", "prefect.resource.name": _FLOWS},
         for_each={"prefect.resource.id"},
         within=timedelta(seconds=seconds),
     )

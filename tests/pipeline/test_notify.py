@@ -1,0 +1,131 @@
+"""`eeflow notify` with a real Prefect server, and receivers of a webhook and of mail on this machine."""
+
+import email
+import http.server
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+EEFLOW = Path(sys.executable).parent / "eeflow"
+SHIPPED = Path(__file__).parents[2] / "deployments/automations.yaml"
+SECRET = "hook-secret-5e1f"
+PATIENCE = 60
+
+
+@pytest.fixture
+def webhook():
+    """What was posted, and where to."""
+    posted = queue.Queue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            posted.put((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield posted, f"http://127.0.0.1:{server.server_port}/{SECRET}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def mailbox():
+    """What was mailed, and the address to give."""
+    controller = pytest.importorskip("aiosmtpd.controller")
+    mails = queue.Queue()
+
+    class Handler:
+        async def handle_DATA(self, _server, _session, envelope):
+            mails.put(email.message_from_bytes(envelope.content))
+            return "250 OK"
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = controller.Controller(Handler(), hostname="127.0.0.1", port=port)
+    server.start()
+    yield mails, f"mailto://127.0.0.1:{port}?from=eeflow@example.org&to=me@example.org&mode=insecure"
+    server.stop()
+
+
+def notify(environment, *arguments):
+    return subprocess.run([EEFLOW, "notify", *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_failure_is_told_by_webhook_and_mail(prefect_environment, webhook, mailbox):
+    posted, hook = webhook
+    mails, address = mailbox
+    environment = prefect_environment | {"EEFLOW_NOTIFY_WEBHOOK": hook, "EEFLOW_NOTIFY_EMAIL": address}
+    names = ["crashed runs", "webhook failure", "webhook new-data", "webhook silence", "mail failure", "mail silence"]
+    for what in ("made", "renewed"):
+        done = notify(environment, SHIPPED)
+        assert done.stdout.splitlines() == [f"eeflow {name}: {what}" for name in names], done.stderr
+    fail_a_run(environment["PREFECT_API_URL"])
+    path, message = posted.get(timeout=PATIENCE)
+    assert path == f"/{SECRET}"
+    assert message["subject"] == "eeflow: herne 2024-05 failed"
+    assert "herne 2024-05 of weekly is Failed: no disk" in message["body"]
+    mail = mails.get(timeout=PATIENCE)
+    assert mail["Subject"] == "eeflow: herne 2024-05 failed"
+
+    home = Path(environment["PREFECT_HOME"])
+    kept = [path for path in home.parent.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert kept == []  # neither in the database nor in a log
+
+
+def fail_a_run(url):
+    """A run of a deployment that ends as failed, as its worker would tell the server."""
+    with requests.Session() as session:
+
+        def post(path, **body):
+            answer = session.post(f"{url}/{path}", json=body, timeout=30)
+            answer.raise_for_status()
+            return answer.json()
+
+        flow = post("flows/", name="download")
+        deployment = post("deployments/", name="weekly", flow_id=flow["id"])
+        run = post(f"deployments/{deployment['id']}/create_flow_run", name="herne 2024-05")
+        for state in ("RUNNING", "FAILED"):
+            post(f"flow_runs/{run['id']}/set_state", state={"type": state, "message": "no disk"}, force=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"notify": [{"name": "a", "webhook": "http://x/token"}]}, "name a variable of the environment"),
+        ({"notify": [{"name": "a"}]}, "needs exactly one of webhook and email"),
+        (
+            {"notify": [{"name": "a", "email": "${X}", "silence": "soon"}]},
+            "has silence 'soon'; it must be days or weeks",
+        ),
+        ({"notfy": []}, "notfy is not a key; did you mean notify?"),
+    ],
+)
+def test_what_is_wrong_is_one_line(content, expected, tmp_path):
+    from eeflow.errors import ConfigError
+    from flows.notify import read_notifications
+
+    (tmp_path / "automations.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError) as caught:
+        read_notifications(tmp_path / "automations.yaml")
+    assert expected in str(caught.value)
+    assert "token" not in str(caught.value)
+
+
+def test_without_a_server_nothing_can_tell(clean_environment):
+    done = notify(clean_environment, SHIPPED)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: PREFECT_API_URL is not set")
