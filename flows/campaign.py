@@ -26,6 +26,7 @@ from flows.local import earth_engine
 from flows.page import show_campaign
 from flows.progress import Stage, stopping, watcher
 from flows.report import CampaignReport, JobOutcome
+from flows.stale import end_jobs_of_crashed_campaigns
 
 
 @flow(name="campaign", flow_run_name="{campaign.name}")
@@ -43,6 +44,7 @@ def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:
         The campaign's report; the run counts as failed when a job is.
     """
     started = time.monotonic()
+    end_jobs_of_crashed_campaigns()
     jobs = in_turn(chosen(campaign.make_jobs(), only))
     with earth_engine():
         session = current_session()
