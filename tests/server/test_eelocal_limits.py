@@ -330,8 +330,9 @@ def test_no_request_runs_far_over_the_time_limit_recorded(engine, hurried, name)
 
 
 def test_a_band_too_large_to_hold_is_the_memory_error_recorded(engine):
-    coarse = ee.Image("T/C/0").reduceResolution("mean", maxPixels=65535).reproject("EPSG:32631", None, 1000)
-    text = message(lambda: coarse.reduceRegion("mean", square(20000), 1000, maxPixels=1e13).getInfo())
+    # Coarse pixels are made a row at a time, here each of 255 x 255 fine ones.
+    coarse = ee.Image("T/C/0").reduceResolution("mean", maxPixels=65535).reproject("EPSG:32631", None, 2550)
+    text = message(lambda: coarse.reduceRegion("mean", square(30000), 2550, maxPixels=1e13).getInfo())
     assert text == "User memory limit exceeded."
 
 
