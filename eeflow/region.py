@@ -192,6 +192,7 @@ def _table(body: bytes, bands: Sequence[str]) -> pa.Table | None:
             column_types={"id": pa.dictionary(pa.int32(), pa.string())}
             | dict.fromkeys(["longitude", "latitude", *bands], pa.float64()),
         ),
+        pa.system_memory_pool(),  # its own pool keeps 64 MiB and more
     )
 
 

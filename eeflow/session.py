@@ -39,6 +39,7 @@ from eeflow.errors import (
     request_error,
 )
 from eeflow.gate import Gate
+from eeflow.memory import share_arenas
 from eeflow.settings import Settings, load_settings
 
 CONNECT_SECONDS = 20
@@ -74,6 +75,7 @@ class Session:
 
     def __post_init__(self) -> None:
         """Opens nothing: the threads are made as they are needed."""
+        share_arenas()
         count = self.gate.max_concurrent + (os.cpu_count() or 1)
         self.threads = ThreadPoolExecutor(count, thread_name_prefix="earth-engine")
 
