@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
+import httpx
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -27,6 +28,10 @@ from flows.page import show_campaign
 from flows.progress import Stage, stopping, watcher
 from flows.report import CampaignReport, JobOutcome
 from flows.stale import end_jobs_of_crashed_campaigns
+
+# While the Prefect server is away, say to be started again, a job waits: it fails when it stays away for five minutes.
+# Earth Engine's errors are of other classes.
+_SERVER_PAUSES_SECONDS = (5, 10, 15, 30, 60, 60, 60, 60)
 
 
 @flow(name="campaign", flow_run_name="{campaign.name}")
@@ -104,7 +109,11 @@ def _run_one(job_flow: Flow[..., Any], job: Job, stop: threading.Event) -> Any:
     watcher.set(None)  # the campaign's own stage is what is shown
     # The campaign's heartbeat tells of its jobs too, and each of their own would take a second to stop.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        return job_task(quote(job_flow), quote(job))
+        for pause in (*_SERVER_PAUSES_SECONDS, None):
+            result = job_task(quote(job_flow), quote(job), return_state=True).result(raise_on_failure=False)
+            if pause is None or not isinstance(result, httpx.TransportError) or stop.wait(pause):
+                break
+    return result
 
 
 @task(name="job", task_run_name="{job.name}", cache_policy=NO_CACHE)
