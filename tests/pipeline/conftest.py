@@ -1,19 +1,17 @@
 """What the tests of this folder share: the stand-in service beside them, and deployments with a worker."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import requests
 
 from eelocal import LocalEarthEngine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
+from prefect_server import BIN, ROOT, readme_command
+
 # What a clone holds of what deployments need.
 CLONE = ("flows", "tasks", "eeflow", "eelocal", "deployments", "prefect.toml", "README.md")
 
@@ -47,16 +45,3 @@ def deployed(prefect_environment, tmp_path_factory):
         finally:
             worker.terminate()
             worker.wait(timeout=60)
-
-
-def readme_command(words):
-    """The command of the README's blocks that begins with these words, without what follows it on its line."""
-    command = re.search(rf"^\$ .*?({words}[^#&\n]*)", (ROOT / "README.md").read_text(), re.MULTILINE)[1]
-    return [str(BIN / "prefect"), *command.split()[1:]]
-
-
-def find(environment, kind, body):
-    """What the Prefect server of the environment knows of a kind, such as flow runs."""
-    answer = requests.post(f"{environment['PREFECT_API_URL']}/{kind}/filter", json=body, timeout=30)
-    answer.raise_for_status()
-    return answer.json()

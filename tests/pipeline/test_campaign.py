@@ -12,8 +12,8 @@ import shapely
 import yaml
 from coded_service import CodedService
 from coded_world import make_collection
-from conftest import BIN, find
 from pixel_check import check_alignment, check_pixels, scene_of
+from prefect_server import BIN, find
 
 from eeflow.campaign import load_campaign
 from eeflow.output import exclusive
@@ -69,27 +69,27 @@ def run(campaign, environment, *options):
 
 
 def test_an_area_that_fails_stops_no_other_and_is_done_when_it_is_mended(tmp_path, environment, service):
-    outlines = fields(4) | {"bow/tie": BOWTIE}
+    outlines = fields(2) | {"bow/tie": BOWTIE}
     campaign = write_campaign(tmp_path, outlines)
     status, report, errors = run(campaign, environment)
     assert status == 3
     assert errors.startswith("error: bow_tie: aoi.geojson: feature 1 of 1 is not a valid polygon")
     assert len(errors.splitlines()) == 1
     assert {job["job"]: job["status"] for job in report["jobs"]} == {
-        "bow_tie": "failed", "field_0": "done", "field_1": "done", "field_2": "done", "field_3": "done",
+        "bow_tie": "failed", "field_0": "done", "field_1": "done",
     }  # fmt: skip
-    assert [product["status"] for product in report["products"]] == ["written"] * 8
-    for name, outline in fields(4).items():
+    assert [product["status"] for product in report["products"]] == ["written"] * 4
+    for name, outline in fields(2).items():
         paths = sorted((tmp_path / "data" / name.replace(" ", "_")).glob("*.tif"))
         assert len(paths) == 2
         with rasterio.open(paths[0]) as raster:
             assert tuple(raster.bounds) == outline.bounds
         check_alignment(paths[0], scene_of(paths[0], COLLECTION).grid_band)
         check_pixels(paths[0], scene_of(paths[0], COLLECTION), ["B4"])
-    children = find(environment, "flow_runs", {"flow_runs": {"name": {"like_": "field_3 2023-06"}}})
+    children = find(environment, "flow_runs", {"flow_runs": {"name": {"like_": "field_1 2023-06"}}})
     assert children[0]["parent_task_run_id"]
     assert report["requests"] == len(service.records) - 1  # connecting is not counted
-    assert len(service.region_requests) == 4
+    assert len(service.region_requests) == 2
 
     service.reset()
     write_campaign(tmp_path, outlines | {"bow/tie": BOWTIE.buffer(0)})
@@ -113,24 +113,24 @@ def test_what_is_wrong_costs_no_request(tmp_path, environment, service):
 
 
 def test_an_interrupted_campaign_ends_soon_and_goes_on_where_it_was(tmp_path, environment, service):
-    campaign = write_campaign(tmp_path, fields(6))
+    campaign = write_campaign(tmp_path, fields(4))
     command = [BIN / "eeflow", "campaign", campaign, "--json"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        service.when_pixels(3, "answered", lambda: process.send_signal(signal.SIGTERM))
+        service.when_pixels(2, "answered", lambda: process.send_signal(signal.SIGTERM))
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.startswith("error: interrupted")
     assert not list((tmp_path / "data").rglob("*.part*"))
     asked = len(service.region_requests)
-    assert 3 <= asked < 6
+    assert 2 <= asked < 4
 
     service.reset()
     status, report, _ = run(campaign, environment)
     assert status == 0
-    assert len(report["products"]) == 12
-    assert asked + len(service.region_requests) == 6
+    assert len(report["products"]) == 8
+    assert asked + len(service.region_requests) == 4
 
 
 def test_jobs_that_never_ran_go_first_then_those_that_ran_longest_ago(tmp_path):

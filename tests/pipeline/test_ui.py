@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import rasterio
-from conftest import find
+from prefect_server import find
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api")
