@@ -21,10 +21,15 @@ def write_beside(job: Job, entry: Entry) -> None:
         write_item(job, entry)
 
 
+def product_files(folder: Path, path: str) -> tuple[Path, ...]:
+    """A product, given its file's name, and what lies beside it, there or not."""
+    tif = folder / path
+    return tif, Path(f"{tif}.aux.xml"), tif.with_suffix(".png"), folder / item_name(path)
+
+
 def remove_product(folder: Path, path: str) -> None:
     """Removes a product, given its file's name, and what lies beside it."""
-    tif = folder / path
-    for file in (tif, Path(f"{tif}.aux.xml"), tif.with_suffix(".png"), folder / item_name(path)):
+    for file in product_files(folder, path):
         file.unlink(missing_ok=True)
 
 

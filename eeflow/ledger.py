@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -147,17 +147,24 @@ class Ledger:
 
     folder: Path
 
-    def record(self, *entries: Entry) -> None:
-        """Adds what became of products, all or nothing.
+    def record(self, *entries: Entry, forgetting: Sequence[str] = ()) -> None:
+        """Adds what became of products, and takes out the rows of files that are no more; all or nothing.
 
         A file's row takes the place of its path's earlier one; a row without a file takes that of its product's
         earlier one without, and leaves the row of a file that is still there. Tries add up until the product is there.
+
+        Args:
+            entries: what became of products.
+            forgetting: paths of files that are no more.
         """
-        if not entries:
+        if not entries and not forgetting:
             return
         names, marks = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
+            database.executemany(
+                "DELETE FROM products WHERE path = ? AND sha256 IS NOT NULL", [(path,) for path in forgetting]
+            )
             for entry in entries:
                 row = _to_row(entry)
                 without_file = "FROM products WHERE product_id = :product_id AND sha256 IS NULL"
@@ -165,14 +172,6 @@ class Ledger:
                     row["tries"] += tries if key == entry.key else 0
                 database.execute(f"DELETE {without_file}", row)
                 database.execute(f"REPLACE INTO products ({names}) VALUES ({marks})", row)
-
-    def forget(self, *paths: str) -> None:
-        """Takes out the rows of files, by path, that are no more."""
-        with self._open() as database:
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany(
-                "DELETE FROM products WHERE path = ? AND sha256 IS NOT NULL", [(path,) for path in paths]
-            )
 
     def rows(self) -> list[Entry]:
         """All that is known, by path; of one path the older first."""

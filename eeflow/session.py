@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,14 @@ _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapi
 # An answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
 _LARGEST_BODY = 128 * 2**20
 _GZIP = b"\x1f\x8b"
+# The client warns of it too: earthengine-api 1.7, ee/data.py.
+_QUOTA_STATUS, _RESTRICTED = "x-earth-engine-quota-status", "parallelism_restricted=true"
 _initialising = threading.Lock()
 _gates: dict[Settings, Gate] = {}
 _sessions: dict[Settings, Session] = {}
+
+workload_tag: ContextVar[str | None] = ContextVar("workload_tag", default=None)
+"""What Earth Engine counts this context's compute under: https://developers.google.com/earth-engine/guides/usage"""
 
 
 @dataclass
@@ -62,6 +68,7 @@ class Session:
         requests: requests sent so far; pixels and listings alike.
         failures: requests that failed so far, for whatever reason.
         quickest: seconds of the quickest answer so far; None before the first.
+        restricted: whether Earth Engine said with its last answer that the project's compute is used up.
         threads: one for each request that may be in flight, and some more that decode meanwhile.
     """
 
@@ -71,6 +78,9 @@ class Session:
     requests: int = 0
     failures: int = 0
     quickest: float | None = None
+    restricted: bool = False
+    _answer_seconds: float = 0.0
+    _taken: tuple[int, float] = (0, 0.0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -109,8 +119,17 @@ class Session:
         with self._lock:
             self.failures += 1
 
+    def take_usage(self) -> tuple[int, float]:
+        """Requests sent since this was asked last, and the seconds that Earth Engine took to answer them."""
+        with self._lock:
+            requests, seconds = self.requests - self._taken[0], self._answer_seconds - self._taken[1]
+            self._taken = self.requests, self._answer_seconds
+        return requests, seconds
+
     def _send(self, verb: str, method: str, body: dict[str, Any] | None = None) -> bytes:
         url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/{method}"
+        if body and (tag := workload_tag.get()):
+            body = body | {"workloadTag": tag}
         with self.gate.slot() as entered:
             try:
                 answer = self._exchange(verb, url, orjson.dumps(body) if body else None)
@@ -125,6 +144,7 @@ class Session:
             finally:
                 with self._lock:
                     self.requests += 1
+                    self._answer_seconds += time.monotonic() - entered
         return answer
 
     def _answered(self, seconds: float) -> None:
@@ -150,6 +170,7 @@ class Session:
             raise TransientError(f"{self.settings.ee_url} did not answer whole: {_reason(error)}.") from error
         except google.auth.exceptions.GoogleAuthError as error:
             raise _auth_error(error) from error
+        self.restricted = _RESTRICTED in response.headers.get(_QUOTA_STATUS, "")
         if response.status_code != requests.codes.ok:
             raise request_error(response.status_code, _message(content, response.reason), _retry_after(response))
         return content

@@ -147,7 +147,7 @@ def test_a_replaced_file_kept_aside_does_not_stand_for_its_product(tmp_path):
 def test_forgets_files_alone(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.record(entry("a.tif"), entry("b.tif"), without_file("a.tif", product_id="other"))
-    ledger.forget("a.tif", "never.tif")
+    ledger.record(forgetting=["a.tif", "never.tif"])
     assert [(found.path, found.status) for found in ledger.rows()] == [("a.tif", "failed"), ("b.tif", "written")]
 
 

@@ -46,7 +46,7 @@ def series(make_job, make_product):
 
 def reject(folder, entry, **changes):
     ledger = Ledger(folder)
-    ledger.forget(entry.path)
+    ledger.record(forgetting=[entry.path])
     (folder / entry.path).unlink()
     row = {"status": "rejected", "error_kind": "cloudy", "reason": "too cloudy: 93%", "sha256": None, "size": None}
     ledger.record(replace(entry, **{**row, **changes}))
@@ -112,7 +112,7 @@ def test_products_without_time_table_or_pictures(make_job, make_product):
 
 def test_an_empty_ledger_is_a_page_too(series):
     folder = series(0.2)
-    Ledger(folder).forget("farm_000.tif")
+    Ledger(folder).record(forgetting=["farm_000.tif"])
     assert "Nothing was asked for yet." in words(page(folder))
 
 

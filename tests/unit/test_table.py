@@ -75,7 +75,7 @@ def test_a_product_that_is_gone_leaves_the_table(job, make_product):
     for day in (3, 8):
         make_product(job, f"farm_2019050{day}", time=f"2019-05-0{day}T10:56:21+00:00")
     assert len(finish(job)) == 2
-    Ledger(job.folder).forget("farm_20190503.tif")
+    Ledger(job.folder).record(forgetting=["farm_20190503.tif"])
     assert list(finish(job)["product"]) == ["farm_20190508"]
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_table_is_made_anew(job, make_product):
 def test_no_products_make_an_empty_table(job, make_product):
     job = job()
     make_product(job)
-    Ledger(job.folder).forget("farm_20190503T105621.tif")
+    Ledger(job.folder).record(forgetting=["farm_20190503T105621.tif"])
     assert len(finish(job)) == 0
 
 
