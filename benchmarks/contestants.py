@@ -79,6 +79,7 @@ def _wait_for_the_others(task):
 def _planner():
     from eeflow.aoi import load_aoi
     from eeflow.grid import build_grid
+    from eeflow.images import make_images
     from eeflow.plan import make_plan, outline
     from eeflow.scenes import choose_bands, find_scenes, native_lattice
     from eeflow.series import make_series
@@ -90,7 +91,9 @@ def _planner():
         bands = choose_bands(job.bands, scenes)
         grid = build_grid(job.grid, aoi, native_lattice(bands, scenes))
         pace = Pace(session.settings.max_concurrent)
-        return make_plan(job, make_series(job, scenes, bands, grid), outline(job, aoi, grid), pace=pace)
+        return make_plan(
+            job, make_series(job, make_images(job, scenes), bands, grid), outline(job, aoi, grid), pace=pace
+        )
 
     return planned
 

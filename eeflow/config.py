@@ -426,6 +426,11 @@ class Job(_Model):
         """Where this job's products go."""
         return Path(self.output.root).expanduser() / self.name
 
+    @property
+    def cache(self) -> Path:
+        """Where what was fetched is kept until its product is whole; shared by the jobs of an output root."""
+        return Path(self.output.root).expanduser() / ".eeflow"
+
     def content_hash(self) -> str:
         """Hash of everything that decides what the products are, not of where they are put or how fetched."""
         content = self.model_dump(mode="json", by_alias=True, exclude=_NOT_CONTENT)

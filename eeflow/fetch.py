@@ -94,14 +94,14 @@ def missing_requests(series: Series, requests: Sequence[Request], store: BlockSt
     """The requests, each for those of its scenes only whose blocks are not in the store."""
     wanted = []
     for request in requests:
-        absent = tuple(scene_id for scene_id, key in _keys(series, request).items() if not store.has(key))
+        absent = tuple(image_id for image_id, key in _keys(series, request).items() if not store.has(key))
         if absent:
-            wanted.append(replace(request, scene_ids=absent))
+            wanted.append(replace(request, image_ids=absent))
     return wanted
 
 
 def _keys(series: Series, request: Request) -> dict[str, str]:
-    return {scene_id: series.block_key(scene_id, request.bands, request.window) for scene_id in request.scene_ids}
+    return {image_id: series.block_key(image_id, request.bands, request.window) for image_id in request.image_ids}
 
 
 class _Whole:
@@ -206,7 +206,7 @@ class _Batch:
             window, request = part.request.window, part.request
             raise RequestError(
                 f"Earth Engine finds even {window.height} x {window.width} pixels too much (row {window.row}, column "
-                f"{window.col}, band {request.bands[0]}, scene {request.scene_ids[0]}): {error}",
+                f"{window.col}, band {request.bands[0]}, image {request.image_ids[0]}): {error}",
                 error.status,
             ) from error
         return pieces
@@ -218,8 +218,8 @@ class _Batch:
         except BadAnswer:
             self.session.count_failure()
             raise
-        for scene_id, key in _keys(self.series, request).items():
-            self.store.save(key, blocks[scene_id])
+        for image_id, key in _keys(self.series, request).items():
+            self.store.save(key, blocks[image_id])
 
 
 def _assemble(series: Series, whole: _Whole, store: BlockStore) -> None:
@@ -228,10 +228,10 @@ def _assemble(series: Series, whole: _Whole, store: BlockStore) -> None:
         return
     request, parts = whole.request, whole.parts
     dtypes = {name: series.band(name).dtype for name in request.bands}
-    for scene_id, key in _keys(series, request).items():
+    for image_id, key in _keys(series, request).items():
         block = Block.empty((request.window.height, request.window.width), dtypes)
-        for part in (part for part in parts if scene_id in part.scene_ids):
-            piece = store.load(_keys(series, part)[scene_id])
+        for part in (part for part in parts if image_id in part.image_ids):
+            piece = store.load(_keys(series, part)[image_id])
             if piece is None:
                 raise TransientError("A part of a request is gone from the folder of blocks; it is asked for again.")
             block.paste(piece, part.window.row - request.window.row, part.window.col - request.window.col)

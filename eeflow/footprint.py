@@ -1,8 +1,9 @@
-"""Where a scene must have pixels: what its footprint and its own raster both cover beyond doubt."""
+"""Where an image must have pixels: what a scene's footprint and its own raster both cover beyond doubt."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.grid import crs_name, parse_crs, pixel_metres
+from eeflow.images import Image
 from eeflow.scenes import Band, Scene
 
 # A footprint's corners are rounded and its edges are drawn straight or along the Earth's surface; nearer to its rim
@@ -24,34 +26,51 @@ _PARTS = 32
 _METRES_PER_DEGREE = 111_319.49
 
 
-def must_cover(scene: Scene, band: str, window: GeoBox, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of a window's pixels the scene certainly has a row for.
+def must_cover(image: Image, bands: Sequence[str], window: GeoBox, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of a window's pixels some scene of the image certainly has a row for.
 
     Args:
-        scene: with its footprint and bands.
-        band: the band whose raster extent counts.
+        image: its scenes, with their footprints and bands.
+        bands: the scenes' own bands whose raster extent counts; the first one where none is named.
         window: the window's grid.
         pixels: which pixels are asked about, shape (height, width).
 
     Returns:
         shape (height, width); False where not asked.
     """
-    inside = in_raster(scene, band, window) & pixels
+    certain = np.zeros_like(pixels)
+    for scene in image.scenes:
+        certain |= _scene_covers(scene, _own(scene, bands), window, pixels & ~certain)
+    return certain
+
+
+def _own(scene: Scene, bands: Sequence[str]) -> Band:
+    return scene.band(bands[0]) if bands else scene.bands[0]
+
+
+def _scene_covers(scene: Scene, own: Band, window: GeoBox, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    inside = _raster_covers(own, window) & pixels
     if scene.footprint is None or not inside.any():
         return inside
     rows, cols = np.nonzero(inside)
     to_lonlat = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), "EPSG:4326", always_xy=True)
     lon, lat = to_lonlat.transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
-    own = scene.band(band)
     pixel = max(pixel_metres(crs_name(window), window.transform), pixel_metres(own.crs, Affine(*own.crs_transform)))
     core = _core(shapely.to_wkb(scene.footprint), RIM_PIXELS * pixel / _METRES_PER_DEGREE)
     inside[rows, cols] = shapely.contains_xy(core, lon, lat)
     return inside
 
 
-def in_raster(scene: Scene, band: str, window: GeoBox) -> NDArray[np.bool_]:
-    """Which of a window's pixel centres lie in the band's own raster, shape (height, width)."""
-    own = scene.band(band)
+def in_raster(image: Image, bands: Sequence[str], window: GeoBox) -> NDArray[np.bool_]:
+    """Which of a window's pixel centres lie in the raster of some scene's own band, shape (height, width)."""
+    inside = np.zeros((window.height, window.width), bool)
+    for own in {_own(scene, bands) for scene in image.scenes}:
+        if not inside.all():
+            inside |= _raster_covers(own, window)
+    return inside
+
+
+def _raster_covers(own: Band, window: GeoBox) -> NDArray[np.bool_]:
     shape = (window.height, window.width)
     if own.shape is None:
         return np.ones(shape, bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -176,20 +177,22 @@ def _write_class_names(path: Path, classes: Mapping[int, str]) -> None:
 
 
 def _tags(job: Job, plan: Plan, product: Product) -> dict[str, str]:
-    scene = plan.series.scene(product.scene_id)
-    time = scene.time_start.isoformat() if scene.time_start else ""
+    image, recipe = product.image, plan.series.recipe
+    start, end = image.time_start, image.time_end
+    versions = (str(scene.version) for scene in image.scenes if scene.version is not None)
     return {
         "COLLECTION": plan.series.source,
-        "SCENE_IDS": scene.scene_id,
-        "SCENE_VERSIONS": "" if scene.version is None else str(scene.version),
-        "TIME_START": time,
-        "TIME_END": time,
+        "SCENE_IDS": " ".join(scene.scene_id for scene in image.scenes),
+        "SCENE_VERSIONS": " ".join(versions),
+        "TIME_START": start.isoformat() if start else "",
+        "TIME_END": end.isoformat() if end else "",
+        **({} if recipe.is_plain else {"RECIPE": json.dumps(recipe.content)}),
         "JOB": job.name,
         "JOB_HASH": job.content_hash(),
         "GRID_HASH": grid_hash(plan.series.grid),
         "SOFTWARE": f"eeflow {__version__}",
         "TIFFTAG_SOFTWARE": f"eeflow {__version__}",
-        **({"TIFFTAG_DATETIME": f"{scene.time_start:%Y:%m:%d %H:%M:%S}"} if scene.time_start else {}),
+        **({"TIFFTAG_DATETIME": f"{start:%Y:%m:%d %H:%M:%S}"} if start else {}),
     }
 
 

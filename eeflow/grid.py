@@ -75,6 +75,8 @@ def build_grid(options: GridOptions, aoi: AOI, native: PixelLattice) -> GeoBox:
         AOIError: the area has no coordinates in that CRS.
     """
     crs = _target_crs(options.crs, aoi, native)
+    if options.transform and options.shape:
+        return _checked_cover(GeoBox(options.shape, Affine(*options.transform), crs), aoi)
     lattice = _lattice(crs, options.resolution, native)
     bounds = aoi.to_crs(crs).bounds
     col, row, width, height = snap(bounds, lattice)
@@ -87,6 +89,18 @@ def build_grid(options: GridOptions, aoi: AOI, native: PixelLattice) -> GeoBox:
         lattice.y_origin - row * lattice.y_resolution,
     )
     return GeoBox((height, width), transform, crs)
+
+
+def _checked_cover(grid: GeoBox, aoi: AOI) -> GeoBox:
+    """The job's own grid; it may be larger or smaller than the area, but must meet it."""
+    left, bottom, right, top = aoi.to_crs(parse_crs(crs_name(grid))).bounds
+    box = grid.boundingbox
+    if right <= box.left or left >= box.right or top <= box.bottom or bottom >= box.top:
+        raise GridError(
+            f"grid.transform and grid.shape lie at {[box.left, box.bottom, box.right, box.top]}, away from the area at "
+            f"{[left, bottom, right, top]} (left, bottom, right, top in {crs_name(grid)})."
+        )
+    return grid
 
 
 def snap(bounds: tuple[float, float, float, float], lattice: PixelLattice) -> tuple[int, int, int, int]:

@@ -85,7 +85,7 @@ def _origin(job: Job, aoi: AOI) -> dict[str, Any]:
     return {
         "source": job.image or job.collection,
         "aoi_hash": aoi.content_hash(),
-        "options": job.grid.model_dump(),
+        "options": job.grid.model_dump(exclude={"resampling"}, exclude_none=True),
     }
 
 

@@ -74,19 +74,18 @@ def rejected(
 
 def _of(job: Job, plan: Plan, product: Product) -> Entry:
     """What is known of a product before any of its pixels."""
-    scene = plan.series.scene(product.scene_id)
-    time = product.time_start.isoformat() if product.time_start else None
+    image = product.image
     return Entry(
-        product_id=product.scene_id,
+        product_id=image.image_id,
         kind=job.product.kind,
         stage="fetch",
         status="failed",
         path=f"{product.name}.tif",
         key=product.key,
-        scene_ids=(product.scene_id,),
-        versions=(scene.version,),
-        time_start=time,
-        time_end=time,
+        scene_ids=tuple(scene.scene_id for scene in image.scenes),
+        versions=tuple(scene.version for scene in image.scenes),
+        time_start=image.time_start.isoformat() if image.time_start else None,
+        time_end=image.time_end.isoformat() if image.time_end else None,
         grid_hash=grid_hash(plan.series.grid),
         job_hash=job.content_hash(),
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),

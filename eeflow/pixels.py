@@ -81,7 +81,7 @@ def pixels_body(series: Series, request: Request) -> dict[str, Any]:
     window = request.window.of(series.grid)
     t, name = window.transform, crs_name(window)
     code = {"crsCode": name} if ":" in name and len(name) < 32 else {"crsWkt": name}
-    images = [_scene_image(series, request, number) for number in range(len(request.scene_ids))]
+    images = [_scene_image(series, request, number) for number in range(len(request.image_ids))]
     image = images[0] if len(images) == 1 else ee.Image.cat(images)
     return {
         "expression": ee.serializer.encode(image, for_cloud_api=True),
@@ -113,19 +113,20 @@ def decode_pixels(body: bytes, series: Series, request: Request) -> dict[str, Bl
     except (ValueError, EOFError, OSError):
         raise BadAnswer("Earth Engine's answer is not the NPY array that computePixels gives.") from None
     shape = (request.window.height, request.window.width)
-    wanted = [name for number in range(len(request.scene_ids)) for name in _names(request, number)]
+    wanted = [name for number in range(len(request.image_ids)) for name in _names(request, number)]
     if pixels.shape != shape or list(pixels.dtype.names or ()) != wanted:
         raise BadAnswer(
             f"computePixels returned {pixels.shape} pixels of bands {pixels.dtype.names}; asked was {shape} of "
             f"{wanted}."
         )
-    return {scene_id: _block(series, request, number, pixels) for number, scene_id in enumerate(request.scene_ids)}
+    return {image_id: _block(series, request, number, pixels) for number, image_id in enumerate(request.image_ids)}
 
 
 def _scene_image(series: Series, request: Request, number: int) -> ee.Image:
     """The scene's bands, and after them its masks as bits, renamed so that scenes can be folded together."""
-    scene_id = request.scene_ids[number]
-    source = ee.Image(series.source if series.is_image else f"{series.source}/{scene_id}").select(list(request.bands))
+    image = series.image(request.image_ids[number])
+    make = series.recipe.single if series.is_image else series.recipe.image
+    source = make(series.source, image, request.bands)
     masks = [_mask_bits(source, part) for part in _parts(list(request.bands))]
     return ee.Image.cat([source, *masks]).rename(_names(request, number))
 
@@ -157,7 +158,8 @@ def _block(series: Series, request: Request, number: int, pixels: NDArray[Any]) 
         bits = pixels[f"s{number}_m{index // BITS_PER_MASK_BAND}"]
         valid[name] = (bits >> (index % BITS_PER_MASK_BAND)) & 1 == 1
         values[name] = _cast(name, pixels[f"s{number}_b{index}"], valid[name], series.band(name).dtype)
-    covered = in_raster(series.scene(request.scene_ids[number]), request.bands[0], request.window.of(series.grid))
+    own = series.recipe.inputs(request.bands[0])
+    covered = in_raster(series.image(request.image_ids[number]), own, request.window.of(series.grid))
     return Block(values, valid, covered | np.logical_or.reduce(list(valid.values())))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -17,9 +18,10 @@ from shapely.geometry.base import BaseGeometry
 
 from eeflow.aoi import AOI
 from eeflow.config import Job, Limits, digest, safe_name
+from eeflow.encoding import output_content
 from eeflow.errors import LimitExceeded
 from eeflow.grid import Window, grid_hash, windows
-from eeflow.scenes import Scene
+from eeflow.images import Image
 from eeflow.series import Request, Series, TransportName
 from eeflow.transport import TRANSPORTS, USUAL_PACE, Pace, Transport
 
@@ -36,14 +38,18 @@ class Product:
 
     Attributes:
         name: file name without its ending.
-        scene_id: the scene it shows.
+        image: what it shows.
         key: content hash; a product already on disk under this key is not made again.
     """
 
     name: str
-    scene_id: str
-    time_start: datetime | None
+    image: Image
     key: str
+
+    @property
+    def time_start(self) -> datetime | None:
+        """Of the image's first scene."""
+        return self.image.time_start
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class Plan:
         """Window, bands and block key of each block a product is made of."""
         for window in self.windows:
             for bands in self.band_groups:
-                yield window, bands, self.series.block_key(product.scene_id, bands, window)
+                yield window, bands, self.series.block_key(product.image.image_id, bands, window)
 
 
 def make_plan(
@@ -151,10 +157,10 @@ def make_plan(
         outline: in the grid's CRS, what to clip products to; None to keep the whole grid.
         is_done: whether the product is on disk, whole.
         pace: what requests cost.
-        names: by scene id, the names products had in earlier runs, which they keep.
+        names: by image id, the names products had in earlier runs, which they keep.
     """
-    products = name_products(job.name, series, outline, names)
-    wanted = [product.scene_id for product in products if not is_done(product)]
+    products = name_products(job, series, outline, names)
+    wanted = [product.image.image_id for product in products if not is_done(product)]
     drafts = [_draft(TRANSPORTS[name], job.fan_out, series, wanted, pace) for name in _transports(job, series)]
     return Plan(series, products, tuple(sorted(drafts, key=_reluctance)), outline)
 
@@ -180,7 +186,7 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
     budget = min(transport.budget(series.dtypes(group)) for group in groups)
     shapes = {window_shape(series.grid.shape, budget // 2**halvings) for halvings in range(_HALVINGS)}
     layouts = [_Layout(transport, series, groups, budget, shape) for shape in shapes]
-    best = min(layouts, key=lambda layout: (layout.seconds(len(series.scenes), USUAL_PACE), -layout.shape[0]))
+    best = min(layouts, key=lambda layout: (layout.seconds(len(series.images), USUAL_PACE), -layout.shape[0]))
     together = best.together(len(wanted), pace)
     requests = tuple(
         Request(tuple(wanted[start : start + together]), group, window, transport.name)
@@ -189,7 +195,7 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
         for window in best.windows
     )
     weight = sum(transport.answer_bytes(series.dtypes(request.bands), request.rows) for request in requests)
-    seconds, in_all = best.seconds(len(wanted), pace), best.seconds(len(series.scenes), USUAL_PACE)
+    seconds, in_all = best.seconds(len(wanted), pace), best.seconds(len(series.images), USUAL_PACE)
     return Draft(transport.name, groups, best.windows, requests, weight, seconds, in_all)
 
 
@@ -292,33 +298,34 @@ def window_shape(shape: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def name_products(
-    name: str, series: Series, outline: BaseGeometry | None = None, names: Mapping[str, str] = MappingProxyType({})
+    job: Job, series: Series, outline: BaseGeometry | None = None, names: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Product, ...]:
-    """The products of a series: one a scene, named by its time; a number is added where two would share a name.
+    """The products of a series: one an image, named by its time; a number is added where two would share a name.
 
-    A scene that has a name from an earlier run keeps it, so that one that comes late never takes another's.
+    An image that has a name from an earlier run keeps it, so that one that comes late never takes another's.
     """
-    stems = {scene.scene_id: _stem(name, scene, series) for scene in series.scenes}
-    kept = {scene_id: names[scene_id] for scene_id, stem in stems.items() if names.get(scene_id, "").startswith(stem)}
+    stems = {image.image_id: _stem(job.name, image) for image in series.images}
+    kept = {image_id: names[image_id] for image_id, stem in stems.items() if names.get(image_id, "").startswith(stem)}
+    content = _common_content(job, series, outline)
     taken = set(names.values())
     products = []
-    for scene in series.scenes:
-        stem = stems[scene.scene_id]
+    for image in series.images:
+        stem = stems[image.image_id]
         numbered = (f"{stem}_{number}" for number in itertools.count(2))
         free = (text for text in itertools.chain([stem], numbered) if text not in taken)
-        unique = kept.get(scene.scene_id) or next(free)
+        unique = kept.get(image.image_id) or next(free)
         taken.add(unique)
-        products.append(Product(unique, scene.scene_id, scene.time_start, _product_key(series, scene, outline)))
+        products.append(Product(unique, image, digest([content, image.content])[:16]))
     return tuple(products)
 
 
-def _stem(name: str, scene: Scene, series: Series) -> str:
-    if scene.time_start:
-        return f"{name}_{scene.time_start:%Y%m%dT%H%M%S}"
-    return name if series.is_image else f"{name}_{safe_name(scene.scene_id)}"
+def _stem(name: str, image: Image) -> str:
+    return f"{name}_{safe_name(image.stem)}" if image.stem else name
 
 
-def _product_key(series: Series, scene: Scene, outline: BaseGeometry | None) -> str:
+def _common_content(job: Job, series: Series, outline: BaseGeometry | None) -> list[Any]:
+    """What decides the files of all products alike."""
     bands = [[band.name, band.dtype] for band in series.bands]
     clip = outline.wkb_hex if outline else None
-    return digest(["product-1", series.source, scene.scene_id, scene.version, bands, grid_hash(series.grid), clip])[:16]
+    output = output_content(job, series.source, series.bands)
+    return ["product-2", series.source, series.recipe.content, bands, grid_hash(series.grid), clip, output]

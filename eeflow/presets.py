@@ -154,15 +154,9 @@ def band_preset(source: str, name: str, dtype: str) -> BandPreset:
     return known or BandPreset(kind="continuous" if dtype.startswith("float") else None)
 
 
-def wanted_bands(job: Job, scenes: Sequence[Scene]) -> list[str]:
-    """Names of a job's bands: those it chooses, else the preset's that all scenes have, else all.
-
-    Raises:
-        ConfigError: the job chooses a band that is not there.
-    """
-    if job.bands:
-        return choose_bands(job.bands, scenes)
-    every, preset = choose_bands([], scenes), preset_for(str(job.image or job.collection))
+def usual_bands(source: str, scenes: Sequence[Scene]) -> list[str]:
+    """Names of the bands for a job that names none: the preset's that all scenes have, else all."""
+    every, preset = choose_bands([], scenes), preset_for(source)
     usual = [name for name in preset.default_bands if name in every] if preset else []
     return usual or every
 

@@ -73,7 +73,7 @@ def tiles(plan: Plan, product: Product, store: BlockStore) -> Iterator[Tile]:
         valid = np.zeros(values.shape, bool)
         seen = np.zeros(values.shape[1:], bool)
         for bands in plan.band_groups:
-            block = store.load(plan.series.block_key(product.scene_id, bands, window))
+            block = store.load(plan.series.block_key(product.image.image_id, bands, window))
             if block is None:
                 raise IncompleteProduct(
                     f"{product.name}: bands {', '.join(bands)} of the {window.width} x {window.height} window at row "

@@ -29,7 +29,7 @@ from pyarrow import csv
 
 from eeflow.blocks import Block
 from eeflow.errors import BadAnswer
-from eeflow.footprint import must_cover
+from eeflow.footprint import in_raster, must_cover
 from eeflow.grid import Window, crs_name
 from eeflow.series import Request, Series, TransportName
 from eeflow.session import Session
@@ -105,8 +105,7 @@ def region_expression(series: Series, request: Request) -> ee.ComputedObject:
     crs = ee.Projection(crs_name(series.grid))
     window = request.window.of(series.grid)
     geometry = _points(window, crs) if series.region == "points" else _rectangle(window, crs)
-    images = _images(series, request).select(list(request.bands))
-    return images.getRegion(geometry, crs=crs, crsTransform=list(series.grid.transform)[:6])
+    return _images(series, request).getRegion(geometry, crs=crs, crsTransform=list(series.grid.transform)[:6])
 
 
 def decode(body: bytes, bands: Sequence[str]) -> Rows:
@@ -207,31 +206,39 @@ def place(series: Series, request: Request, rows: Rows) -> dict[str, Block]:
     row, col = _pixels(window.of(series.grid), rows)
     scene = _scene_numbers(series, request, rows)
     _check_once(request, scene, row, col)
-    shape = (len(request.scene_ids), window.height, window.width)
+    shape = (len(request.image_ids), window.height, window.width)
     seen = np.zeros(shape, bool)
     seen[scene, row, col] = True
     stacks = {name: _stack(series, name, column, shape, (scene, row, col)) for name, column in rows.values.items()}
     blocks = {}
-    for number, scene_id in enumerate(request.scene_ids):
-        _check_complete(series, scene_id, window, seen[number])
-        blocks[scene_id] = Block(
-            {name: values[number] for name, (values, _) in stacks.items()},
-            {name: valid[number] for name, (_, valid) in stacks.items()},
-            seen[number],
-        )
+    for number, image_id in enumerate(request.image_ids):
+        _check_complete(series, image_id, window, seen[number])
+        valid = {name: valid[number] for name, (_, valid) in stacks.items()}
+        if series.recipe.merging:  # a merged image has rows beyond its scenes, all null
+            covered = in_raster(series.image(image_id), series.recipe.inputs(request.bands[0]), window.of(series.grid))
+            seen[number] &= covered | np.logical_or.reduce(list(valid.values()))
+        blocks[image_id] = Block({name: values[number] for name, (values, _) in stacks.items()}, valid, seen[number])
     return blocks
 
 
 def _images(series: Series, request: Request) -> ee.ImageCollection:
     if series.is_image:
-        return ee.ImageCollection.fromImages([ee.Image(series.source)])
+        image = series.image(request.image_ids[0])
+        return ee.ImageCollection.fromImages([series.recipe.single(series.source, image, request.bands)])
+    if not series.recipe.is_plain:
+        made = [
+            series.recipe.image(series.source, series.image(image_id), request.bands).set("system:index", str(number))
+            for number, image_id in enumerate(request.image_ids)
+        ]
+        return ee.ImageCollection.fromImages(made)
     collection = ee.ImageCollection(series.source)
-    times = [series.scene(scene_id).time_start for scene_id in request.scene_ids]
+    times = [series.image(image_id).time_start for image_id in request.image_ids]
     known = [time for time in times if time is not None]
     if len(known) == len(times):  # narrows the search; the ids below decide
         start, end = min(known), max(known) + timedelta(seconds=1)
         collection = collection.filterDate(f"{start:%Y-%m-%dT%H:%M:%S}", f"{end:%Y-%m-%dT%H:%M:%S}")
-    return collection.filter(ee.Filter.inList("system:index", list(request.scene_ids)))
+    chosen = collection.filter(ee.Filter.inList("system:index", list(request.image_ids)))
+    return chosen.select(list(request.bands))
 
 
 def _rectangle(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
@@ -302,7 +309,8 @@ def _from_lonlat(wkt: str) -> pyproj.Transformer:
 def _scene_numbers(series: Series, request: Request, rows: Rows) -> NDArray[np.intp]:
     if series.is_image:  # what getRegion calls an image that is in no collection is not documented
         return np.zeros(len(rows.scene), np.intp)
-    numbers = {scene_id: number for number, scene_id in enumerate(request.scene_ids)}
+    made = not series.recipe.is_plain  # an image that is made goes by its number in the request
+    numbers = {str(number) if made else image_id: number for number, image_id in enumerate(request.image_ids)}
     try:
         return np.array([numbers[name] for name in rows.names], np.intp)[rows.scene]
     except KeyError as error:
@@ -317,7 +325,7 @@ def _check_once(request: Request, scene: NDArray[np.intp], row: NDArray[np.intp]
         number, pixel = divmod(int(counts.argmax()), window.size)
         line, column = divmod(pixel, window.width)
         raise BadAnswer(
-            f"getRegion returned row {line}, column {column} of scene {request.scene_ids[number]} "
+            f"getRegion returned row {line}, column {column} of scene {request.image_ids[number]} "
             f"{counts.max()} times; each pixel may come once."
         )
 
@@ -342,15 +350,16 @@ def _stack(
     return values, valid
 
 
-def _check_complete(series: Series, scene_id: str, window: Window, seen: NDArray[np.bool_]) -> None:
+def _check_complete(series: Series, image_id: str, window: Window, seen: NDArray[np.bool_]) -> None:
     """A pixel may lack its row only where the scene has no data."""
     if seen.all():
         return
-    missing = must_cover(series.scene(scene_id), series.bands[0].name, window.of(series.grid), ~seen)
+    own = series.recipe.inputs(series.bands[0].name)
+    missing = must_cover(series.image(image_id), own, window.of(series.grid), ~seen)
     if missing.any():
         row, column = divmod(int(np.argmax(missing)), window.width)
         raise BadAnswer(
-            f"Scene {scene_id} returned {int(seen.sum()):,} of {seen.size:,} pixels of the {window.width} x "
+            f"Scene {image_id} returned {int(seen.sum()):,} of {seen.size:,} pixels of the {window.width} x "
             f"{window.height} window, though its footprint covers {int(missing.sum()):,} of the others; the first "
             f"missing is row {row}, column {column}. No file was written."
         )

@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.aoi import AOI
-from eeflow.config import Comparison, Job
+from eeflow.config import Comparison, Job, safe_name
 from eeflow.errors import ConfigError, NotFound, RequestError
 from eeflow.grid import PixelLattice
 from eeflow.session import Session
@@ -33,6 +33,15 @@ _FILTERS = {
     "gte": "gte",
     "contains": "stringContains",
 }
+
+# What collections call it: Sentinel-2, Sentinel-1, Landsat.
+_ORBIT = (
+    "SPACECRAFT_NAME", "SENSING_ORBIT_NUMBER", "platform_number", "relativeOrbitNumber_start",
+    "orbitProperties_pass", "SPACECRAFT_ID", "WRS_PATH",
+)  # fmt: skip
+_TILE = ("MGRS_TILE", "WRS_PATH", "WRS_ROW")
+_PRODUCED = ("GENERATION_TIME", "DATE_PRODUCT_GENERATED", "PROCESSING_BASELINE")
+_CLOUD = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER")
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,10 @@ class Scene:
         time_start: aware UTC; None where the image has no time.
         bands: all its bands, in order.
         footprint: where it has pixels, in longitude and latitude; None where it does not say.
+        orbit: platform and orbit of the pass it was taken in; empty where it does not say.
+        tile: which ground it shows, as its collection counts it; empty where it does not say.
+        produced: when it was processed, in the collection's own words, later ones sorting later.
+        cloud_cover: share of the whole scene, 0 to 1; None where it does not say.
     """
 
     scene_id: str
@@ -72,6 +85,10 @@ class Scene:
     time_start: datetime | None
     bands: tuple[Band, ...]
     footprint: BaseGeometry | None
+    orbit: str = ""
+    tile: str = ""
+    produced: str = ""
+    cloud_cover: float | None = None
 
     def band(self, name: str) -> Band:
         """The band of that name."""
@@ -95,12 +112,11 @@ def find_scenes(session: Session, job: Job, aoi: AOI, now: datetime | None = Non
         if job.image is not None:
             scene = _scene(session.value(ee.Image(job.image)))
             return [scene] if scene.footprint is None or scene.footprint.intersects(aoi.lonlat) else []
-        assert job.collection and job.dates  # the job's validator
         area = ee.Geometry(aoi.search_geometry(), geodesic=False)  # the area's edges are straight in its coordinates
         source = ee.ImageCollection(job.collection).filterBounds(area)
         for name, comparison in sorted(job.filters.items()):
             source = source.filter(property_filter(name, comparison))
-        features = _list(session, source, *job.dates.resolve(now))
+        features = _list(session, source, *job.dates.resolve(now)) if job.dates else _list_all(session, source)
     except RequestError as error:
         if _NOT_FOUND.search(str(error)):
             raise NotFound(_not_found_text(job, str(error))) from None
@@ -169,6 +185,15 @@ def _list(session: Session, source: ee.ImageCollection, start: datetime, end: da
     return _list(session, source, start, middle) + _list(session, source, middle, end)
 
 
+def _list_all(session: Session, source: ee.ImageCollection) -> list[dict[str, Any]]:
+    try:
+        return list(session.value(source)["features"])
+    except RequestError as error:
+        if _TOO_MANY in str(error):
+            raise ConfigError("The area meets more than 5,000 scenes; give dates.") from None
+        raise
+
+
 def _scene(image: dict[str, Any]) -> Scene:
     properties = image.get("properties", {})
     time_ms = properties.get("system:time_start")
@@ -180,7 +205,17 @@ def _scene(image: dict[str, Any]) -> Scene:
         time_start=None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC),
         bands=tuple(_band(band) for band in image["bands"]),
         footprint=_footprint(properties.get("system:footprint")),
+        orbit=_joined(properties, _ORBIT),
+        tile=_joined(properties, _TILE),
+        produced=_joined(properties, _PRODUCED),
+        cloud_cover=next((float(properties[name]) / 100 for name in _CLOUD if name in properties), None),
     )
+
+
+def _joined(properties: dict[str, Any], names: Sequence[str]) -> str:
+    """The properties that are there, as one text; whole numbers without a decimal point."""
+    values = (properties[name] for name in names if properties.get(name) is not None)
+    return "_".join(safe_name(f"{value:.0f}" if isinstance(value, float) else str(value)) for value in values)
 
 
 def _band(band: dict[str, Any]) -> Band:

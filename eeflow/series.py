@@ -1,4 +1,4 @@
-"""What is fetched: a series of scenes in some bands on one grid, and the requests that ask for parts of it."""
+"""What is fetched: a series of images in some bands on one grid, and the requests that ask for parts of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from odc.geo.geobox import GeoBox
 
 from eeflow.config import Job, digest
 from eeflow.grid import Window, crs_name
-from eeflow.scenes import Scene, band_dtype
+from eeflow.images import Image
+from eeflow.recipe import PLAIN, Recipe
 
 TransportName = Literal["get_region", "compute_pixels"]
 
@@ -31,23 +32,25 @@ class Series:
     Attributes:
         source: asset id of the collection, or of the single image.
         is_image: whether the source is a single image.
+        recipe: how images are made of their scenes.
         region: how a window is named to Earth Engine, `rectangle` or `points`.
     """
 
     source: str
     is_image: bool
-    scenes: tuple[Scene, ...]
+    images: tuple[Image, ...]
     bands: tuple[BandType, ...]
     grid: GeoBox
+    recipe: Recipe = PLAIN
     region: Literal["rectangle", "points"] = "rectangle"
 
-    def scene(self, scene_id: str) -> Scene:
-        """The scene of that id."""
-        return self._by_id[scene_id]
+    def image(self, image_id: str) -> Image:
+        """The image of that id."""
+        return self._by_id[image_id]
 
     @cached_property
-    def _by_id(self) -> dict[str, Scene]:
-        return {scene.scene_id: scene for scene in self.scenes}
+    def _by_id(self) -> dict[str, Image]:
+        return {image.image_id: image for image in self.images}
 
     def band(self, name: str) -> BandType:
         """The band of that name."""
@@ -57,15 +60,15 @@ class Series:
         """The dtypes of those bands."""
         return [self.band(name).dtype for name in names]
 
-    def block_key(self, scene_id: str, bands: Sequence[str], window: Window) -> str:
+    def block_key(self, image_id: str, bands: Sequence[str], window: Window) -> str:
         """Content hash of a block: another version, band, dtype or grid never meets an old block."""
         part = window.of(self.grid)
         return digest(
             [
-                "block-1",
+                "block-2",
                 self.source,
-                scene_id,
-                self.scene(scene_id).version,
+                self.image(image_id).content,
+                self.recipe.content,
                 [[name, self.band(name).dtype] for name in bands],
                 crs_name(part),
                 list(part.transform)[:6],
@@ -76,45 +79,49 @@ class Series:
 
 @dataclass(frozen=True)
 class Request:
-    """One API call: some scenes, some bands, one window of the grid."""
+    """One API call: some images, some bands, one window of the grid."""
 
-    scene_ids: tuple[str, ...]
+    image_ids: tuple[str, ...]
     bands: tuple[str, ...]
     window: Window
     transport: TransportName = "get_region"
 
     @property
     def rows(self) -> int:
-        """Pixels of all its scenes, which are the rows of a getRegion answer at most."""
-        return self.window.size * len(self.scene_ids)
+        """Pixels of all its images, which are the rows of a getRegion answer at most."""
+        return self.window.size * len(self.image_ids)
 
     @property
     def values(self) -> int:
-        """Pixels of all its scenes and bands."""
+        """Pixels of all its images and bands."""
         return self.rows * len(self.bands)
 
     def split(self) -> list[Request]:
-        """Smaller requests for the same pixels: window in 4, then scenes in 2, then bands in 2.
+        """Smaller requests for the same pixels: window in 4, then images in 2, then bands in 2.
 
-        One pixel of one band of one scene cannot be split: then the list holds only this request.
+        One pixel of one band of one image cannot be split: then the list holds only this request.
         """
         if self.window.size > 1:
             return [replace(self, window=part) for part in self.window.quarters()]
-        if len(self.scene_ids) > 1:
-            return [replace(self, scene_ids=part) for part in _in_two(self.scene_ids)]
+        if len(self.image_ids) > 1:
+            return [replace(self, image_ids=part) for part in _in_two(self.image_ids)]
         if len(self.bands) > 1:
             return [replace(self, bands=part) for part in _in_two(self.bands)]
         return [self]
 
 
-def make_series(job: Job, scenes: Sequence[Scene], bands: Sequence[str], grid: GeoBox) -> Series:
-    """The series of a job: its scenes and bands on its grid."""
+def make_series(
+    job: Job, images: Sequence[Image], bands: Sequence[str], grid: GeoBox, recipe: Recipe = PLAIN
+) -> Series:
+    """The series of a job: its images and bands on its grid."""
+    scenes = [scene for image in images for scene in image.scenes]
     return Series(
         source=str(job.image or job.collection),
         is_image=job.image is not None,
-        scenes=tuple(scenes),
-        bands=tuple(BandType(name, str(band_dtype(name, scenes))) for name in bands),
+        images=tuple(images),
+        bands=tuple(BandType(name, recipe.dtype(name, scenes)) for name in bands),
         grid=grid,
+        recipe=recipe,
         region=job.region,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Mapping
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -13,11 +13,13 @@ from prefect.utilities.annotations import quote
 from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
+from eeflow.judge import JUDGED_NOTHING, Refusal, is_judged, judged_images
 from eeflow.ledger import Entry, Ledger
-from eeflow.outcome import failed
+from eeflow.outcome import failed, rejected
 from eeflow.output import exclusive
 from eeflow.plan import Product, check_limits, make_plan, outline
-from eeflow.presets import wanted_bands, with_preset
+from eeflow.presets import with_preset
+from eeflow.recipe import make_recipe
 from eeflow.scenes import Scene
 from eeflow.series import make_series
 from eeflow.session import current_session
@@ -25,10 +27,11 @@ from eeflow.transport import Pace
 from flows.local import earth_engine
 from flows.page import show
 from flows.pipeline import Tally, carry_out
-from flows.report import ProductReport, RunReport
+from flows.report import ProductReport, RunReport, Status
 from flows.runner import task_runner
 from tasks.aoi import load_aoi_task
 from tasks.beside import finish_folder_task
+from tasks.clouds import judge_task
 from tasks.geotiff import Writing
 from tasks.grid import build_grid_task
 from tasks.scenes import find_scenes_task
@@ -73,40 +76,54 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
 
 
 def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: Tally) -> list[ProductReport]:
-    bands = wanted_bands(job, scenes)
-    grid = build_grid_task(job, aoi, bands, quote(scenes))
+    bands, recipe = make_recipe(job, scenes)
+    judgement = judge_task(job, aoi, quote(scenes)) if is_judged(job) else JUDGED_NOTHING
+    images = judged_images(job, scenes, judgement, aoi.lonlat.centroid.x)
+    refused = {image.image_id: refusal for image in images if (refusal := judgement.of(image))}
+    grid = build_grid_task(job, aoi, recipe.own(bands), quote(scenes))
     ledger = Ledger(job.folder)
     on_disk = {} if fresh else {entry.key: entry for entry in ledger.intact().values()}
     plan = make_plan(
         job,
-        make_series(job, scenes, bands, grid),
+        make_series(job, images, bands, grid, recipe),
         outline(job, aoi, grid),
-        lambda product: product.key in on_disk,
+        lambda product: product.key in on_disk or product.image.image_id in refused,
         Pace.of(current_session()),
         ledger.names(),
     )
     check_limits(plan, job.limits)
-    store = BlockStore(Path(job.output.root).expanduser() / ".eeflow" / "blocks" / job.name)
-    wanted = [product for product in plan.products if product.key not in on_disk]
-    carry_out(Writing(job, plan, store), wanted, tally, fresh)
+    store = BlockStore(job.cache / "blocks" / job.name)
+    wanted = [p for p in plan.products if p.key not in on_disk and p.image.image_id not in refused]
+    carry_out(Writing(job, plan, store, judgement), wanted, tally, fresh)
     if plan.other and tally.was_refused:
         get_run_logger().warning("%s was refused (%s); going on with the other.", plan.transport, tally.errors[0])
         plan, tally.errors = plan.other, []
-        carry_out(Writing(job, plan, store), wanted, tally, fresh)
+        carry_out(Writing(job, plan, store, judgement), wanted, tally, fresh)
     lacking = [product for product in wanted if product.key not in tally.written]
     ledger.record(*(failed(job, plan, product, tally.why_not(product)) for product in lacking))
-    return [_product_report(job, product, on_disk, tally) for product in plan.products]
+    ledger.record(
+        *(
+            rejected(job, plan, product, refusal.kind, refusal.reason, judgement.cloud_of(product.image))
+            for product in plan.products
+            if product.key not in on_disk and (refusal := refused.get(product.image.image_id))
+        )
+    )
+    return [_product_report(job, product, on_disk, tally, refused) for product in plan.products]
 
 
-def _product_report(job: Job, product: Product, on_disk: dict[str, Entry], tally: Tally) -> ProductReport:
+def _product_report(
+    job: Job, product: Product, on_disk: dict[str, Entry], tally: Tally, refused: Mapping[str, Refusal]
+) -> ProductReport:
     entry = tally.written.get(product.key) or on_disk.get(product.key)
-    error = None if entry else str(tally.why_not(product))
+    refusal = refused.get(product.image.image_id)
+    error = None if entry else refusal.reason if refusal else str(tally.why_not(product))
+    status: Status = "written" if product.key in tally.written else "present" if entry else "failed"
     return ProductReport(
         path=str(job.folder / (entry.path if entry else f"{product.name}.tif")),
         sha256=entry.sha256 if entry else None,
-        scene_ids=[product.scene_id],
+        scene_ids=[scene.scene_id for scene in product.image.scenes],
         time_start=product.time_start.isoformat() if product.time_start else None,
         valid_fraction=round(entry.valid_fraction, 6) if entry else None,
-        status="failed" if entry is None else "written" if product.key in tally.written else "present",
+        status="rejected" if refusal and not entry else status,
         error=error,
     )

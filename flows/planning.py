@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from eeflow.aoi import load_aoi
+from eeflow.clouds import check_clouds
 from eeflow.config import Job
 from eeflow.grid import build_grid, crs_name, grid_hash
 from eeflow.gridfile import kept_grid
+from eeflow.judge import JUDGED_NOTHING, judged_images
 from eeflow.ledger import Ledger
 from eeflow.plan import Draft, check_limits, make_plan, outline
-from eeflow.presets import wanted_bands, with_preset
+from eeflow.presets import with_preset
+from eeflow.recipe import make_recipe
 from eeflow.scenes import find_scenes, native_lattice
 from eeflow.series import make_series
 from eeflow.session import current_session
@@ -34,13 +37,15 @@ def draft(job: Job) -> dict[str, Any]:
         scenes = find_scenes(session, job, aoi)
     if not scenes:
         return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
-    bands = wanted_bands(job, scenes)
-    grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(bands, scenes)))
+    bands, recipe = make_recipe(job, scenes)
+    check_clouds(job.clouds, scenes)
+    images = judged_images(job, scenes, JUDGED_NOTHING, aoi.lonlat.centroid.x)
+    grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(recipe.own(bands), scenes)))
     ledger, pace = Ledger(job.folder), Pace.of(session)
     on_disk = {entry.key for entry in ledger.intact().values()}
     plan = make_plan(
         job,
-        make_series(job, scenes, bands, grid),
+        make_series(job, images, bands, grid, recipe),
         outline(job, aoi, grid),
         lambda product: product.key in on_disk,
         pace,

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Status = Literal["written", "present", "failed"]
+Status = Literal["written", "present", "rejected", "failed"]
 
 
 @dataclass(frozen=True)
 class ProductReport:
-    """One product: `written` by this run, `present` from an earlier one, or `failed`.
+    """One product: `written` by this run, `present` from an earlier one, `rejected` as the job asks, or `failed`.
 
     Attributes:
         path: the GeoTIFF; where it would be, when it failed.

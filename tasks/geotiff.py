@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -14,6 +15,7 @@ from eeflow.beside import write_beside
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
 from eeflow.geotiff import write_product
+from eeflow.judge import JUDGED_NOTHING, Judgement
 from eeflow.ledger import Entry, Ledger
 from eeflow.plan import Plan, Product
 
@@ -25,8 +27,8 @@ PIXELS_TOGETHER = 4_000_000
 class Writing:
     """What is needed to write the products of a run. A plain class, so that Prefect does not search its fields."""
 
-    def __init__(self, job: Job, plan: Plan, store: BlockStore):
-        self.job, self.plan, self.store = job, plan, store
+    def __init__(self, job: Job, plan: Plan, store: BlockStore, judgement: Judgement = JUDGED_NOTHING):
+        self.job, self.plan, self.store, self.judgement = job, plan, store, judgement
 
 
 def make_groups(plan: Plan, products: Sequence[Product]) -> list[list[Product]]:
@@ -64,6 +66,7 @@ def _outcome(writing: Writing, product: Product) -> Entry | Exception:
 def _write(writing: Writing, product: Product) -> Entry:
     """Writes a product and what belongs beside it; its blocks are let go when the ledger has it."""
     entry = write_product(writing.job, writing.plan, product, writing.store)
+    entry = replace(entry, cloud_fraction=writing.judgement.cloud_of(product.image))
     write_beside(writing.job, entry)
     Ledger(writing.job.folder).record(entry)
     for _, _, key in writing.plan.blocks_of(product):

@@ -15,5 +15,5 @@ from eeflow.scenes import Scene, native_lattice
 
 @task(name="build grid", cache_policy=NO_CACHE)
 def build_grid_task(job: Job, aoi: AOI, bands: list[str], scenes: list[Scene]) -> GeoBox:
-    """The one grid of the job's series."""
+    """The one grid of the job's series; `bands` are the scenes' own."""
     return keep_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(bands, scenes)))

@@ -21,6 +21,7 @@ from eeflow.blocks import BlockStore
 from eeflow.errors import RequestError, RequestTooLarge
 from eeflow.fetch import Control, fetch_batch
 from eeflow.grid import Window, parse_crs
+from eeflow.images import make_images
 from eeflow.jobfile import parse_job
 from eeflow.plan import make_plan
 from eeflow.scenes import find_scenes
@@ -73,7 +74,7 @@ def fetched(session, series, requests, folder):
     return {
         (request.window, scene_id): store.load(series.block_key(scene_id, request.bands, request.window))
         for request in requests
-        for scene_id in request.scene_ids
+        for scene_id in request.image_ids
     }
 
 
@@ -88,7 +89,7 @@ def series_on(session, asset, grid):
     )
     area = AOI(grid.extent.geom, parse_crs(str(grid.crs)))
     scenes = find_scenes(session, job, area)
-    return job, make_series(job, scenes, list(ALL_DTYPES), grid)
+    return job, make_series(job, make_images(job, scenes), list(ALL_DTYPES), grid)
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -96,7 +97,7 @@ def test_same_blocks(connected, name, tmp_path):
     session, asset = connected
     grid = GRIDS[name]
     _, series = series_on(session, asset, grid)
-    scenes = tuple(scene.scene_id for scene in series.scenes)
+    scenes = tuple(image.image_id for image in series.images)
     assert len(scenes) == 3
     half = grid.height // 2
     parts = [Window(0, 0, half, grid.width), Window(half, 0, grid.height - half, grid.width)]
@@ -122,7 +123,7 @@ def test_same_blocks(connected, name, tmp_path):
 def test_a_request_found_too_large_is_split_and_gives_the_same(connected, tmp_path, monkeypatch):
     session, asset = connected
     _, series = series_on(session, asset, GRIDS["native"])
-    scenes = tuple(scene.scene_id for scene in series.scenes)
+    scenes = tuple(image.image_id for image in series.images)
     request = Request(scenes, tuple(ALL_DTYPES), Window(0, 0, 90, 70), "compute_pixels")
     whole = fetched(session, series, [request], tmp_path / "whole")
     send, limit = session.compute_pixels, 1000
@@ -153,7 +154,7 @@ def test_a_size_that_was_refused_is_not_sent_again(tmp_path, monkeypatch):
         _, series = series_on(session, asset, GRIDS["native"])
         windows = [Window(row, col, 40, 32) for row in (0, 40) for col in (0, 32)]
         requests = [
-            Request((scene.scene_id,), ("u8",), w, "compute_pixels") for scene in series.scenes for w in windows
+            Request((image.image_id,), ("u8",), w, "compute_pixels") for image in series.images for w in windows
         ]
         send, sent, refused = session.compute_pixels, [], []
 
@@ -188,7 +189,7 @@ def test_a_pixel_that_is_too_much_is_named(tmp_path, monkeypatch):
             raise RequestTooLarge("Earth Engine answered 400: Computation timed out.", 400)
 
         monkeypatch.setattr(session, "compute_pixels", refuse)
-        scene = series.scenes[0].scene_id
+        scene = series.images[0].image_id
         request = Request((scene,), ("u8", "u16"), Window(3, 5, 2, 2), "compute_pixels")
         expected = rf"even 1 x 1 pixels too much \(row [34], column [56], band (u8|u16), scene {scene}\): .*timed out"
         with pytest.raises(RequestError, match=expected):

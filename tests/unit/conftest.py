@@ -16,6 +16,7 @@ from eeflow import series
 from eeflow.aoi import load_aoi
 from eeflow.grid import grid_hash
 from eeflow.gridfile import keep_grid
+from eeflow.images import make_images
 from eeflow.jobfile import parse_job
 from eeflow.ledger import Entry, Ledger
 from eeflow.scenes import Band, Scene
@@ -77,7 +78,8 @@ def make_series(make_job):
             )
             for number in range(scenes)
         ]
-        return series.make_series(job or make_job(), made, list(bands), grid)
+        job = job or make_job()
+        return series.make_series(job, make_images(job, made), list(bands), grid)
 
     return make
 

@@ -20,8 +20,9 @@ def footprint_of(left, bottom, right, top):
 
 
 def covered(series, **changes):
-    scene = replace(series.scenes[0], **changes)
-    return must_cover(scene, "B2", series.grid, np.ones(series.grid.shape, bool))
+    image = series.images[0]
+    image = replace(image, scenes=(replace(image.scenes[0], **changes),))
+    return must_cover(image, ["B2"], series.grid, np.ones(series.grid.shape, bool))
 
 
 def test_without_a_footprint_the_raster_decides(make_series):
@@ -32,7 +33,7 @@ def test_without_a_footprint_the_raster_decides(make_series):
 def test_only_pixels_asked_about_are_told(make_series):
     series = make_series()
     asked = np.eye(4, 5, dtype=bool)
-    np.testing.assert_array_equal(must_cover(series.scenes[0], "B2", series.grid, asked), asked)
+    np.testing.assert_array_equal(must_cover(series.images[0], ["B2"], series.grid, asked), asked)
 
 
 def test_rim_of_three_pixels_proves_nothing(make_series):
@@ -67,7 +68,7 @@ def test_raster_in_another_zone_is_compared_pixel_by_pixel(make_series):
     x, y = pyproj.Transformer.from_crs(4326, 32630, always_xy=True).transform(*LONLAT.transform(600025, 5699980))
     own = ("EPSG:32630", (10.0, 0.0, x - 15, 0.0, -10.0, y + 15), (3, 3))
     series = make_series(own=own)
-    found = in_raster(series.scenes[0], "B2", series.grid)
+    found = in_raster(series.images[0], ["B2"], series.grid)
     assert found[2, 2] or found[1, 2]
     # Nine pixels of the same size, turned by the convergence of the meridians: nine again, but for those at the rim.
     assert 5 <= found.sum() <= 13

@@ -316,8 +316,9 @@ def test_summary_finds_the_shared_mask(written, make_job, store):
 
 def test_series_with_another_version_does_not_take_old_blocks(written, make_job, store):
     _, _, plan = written({"B2": coded((3, 4))})
-    scene = replace(plan.series.scenes[0], version=2)
-    newer = make_plan(make_job(), replace(plan.series, scenes=(scene,)))
+    image = plan.series.images[0]
+    scene = replace(image, scenes=(replace(image.scenes[0], version=2),))
+    newer = make_plan(make_job(), replace(plan.series, images=(scene,)))
     with pytest.raises(IncompleteProduct):
         write_product(make_job(), newer, newer.products[0], store)
 

@@ -17,6 +17,7 @@ from eeflow.aoi import load_aoi
 from eeflow.config import AreaOfInterest, Limits
 from eeflow.errors import LimitExceeded
 from eeflow.grid import Window
+from eeflow.images import make_images
 from eeflow.jobfile import parse_job
 from eeflow.plan import band_groups, check_limits, make_plan, outline, window_shape
 from eeflow.scenes import Band, Scene
@@ -52,7 +53,7 @@ def series_of(shape, bands=1, scenes=1):
     return Series(
         source="COPERNICUS/S2_SR_HARMONIZED",
         is_image=False,
-        scenes=tuple(scene(number, names) for number in range(scenes)),
+        images=tuple(make_images(job(), [scene(number, names) for number in range(scenes)])),
         bands=tuple(BandType(name, "uint16") for name in names),
         grid=grid_of(*shape),
     )
@@ -81,7 +82,7 @@ def counted_bytes(request):
     for start in range(0, len(request.bands), 32):
         count = len(request.bands[start : start + 32])
         per_scene += 3 * count + {1: 1, 2: 2, 3: 4, 4: 4}[math.ceil(count / 8)] + 1
-    return request.window.height * request.window.width * len(request.scene_ids) * per_scene
+    return request.window.height * request.window.width * len(request.image_ids) * per_scene
 
 
 shapes = st.tuples(st.integers(1, 1500), st.integers(1, 1500))
@@ -99,7 +100,7 @@ def test_no_request_exceeds_the_limits_of_its_transport(shape, bands, scenes, fa
     assert {draft.transport for draft in plan.drafts} == {"get_region", "compute_pixels"}
     for draft in plan.drafts:
         for request in draft.requests:
-            pixels = request.window.height * request.window.width * len(request.scene_ids)
+            pixels = request.window.height * request.window.width * len(request.image_ids)
             assert request.transport == draft.transport
             assert request.rows == pixels
             assert request.values == pixels * len(request.bands)
@@ -108,7 +109,7 @@ def test_no_request_exceeds_the_limits_of_its_transport(shape, bands, scenes, fa
                 assert request.rows <= MOST_ROWS
             else:
                 assert counted_bytes(request) <= 48 * 2**20
-                assert len(request.scene_ids) * (len(request.bands) + math.ceil(len(request.bands) / 32)) <= 1024
+                assert len(request.image_ids) * (len(request.bands) + math.ceil(len(request.bands) / 32)) <= 1024
 
 
 @given(st.tuples(st.integers(1, 50_000), st.integers(1, 50_000)), st.integers(65_536, 1_048_576))
@@ -130,7 +131,7 @@ def test_every_pixel_of_every_band_and_scene_is_asked_once(shape, bands, scenes,
             window = request.window
             assert window.row + window.height <= height
             assert window.col + window.width <= width
-            for scene_id in request.scene_ids:
+            for scene_id in request.image_ids:
                 for name in request.bands:
                     asked[scene_id, name, window] += 1
                     area[scene_id, name] += window.height * window.width
@@ -148,7 +149,7 @@ def test_windows_do_not_depend_on_what_is_wanted_still(shape, bands, scenes, don
     # A run that goes on after a killed one finds its blocks only if both cut the grid alike.
     series = series_of(shape, bands, scenes)
     whole = make_plan(job(), series)
-    rest = make_plan(job(), series, is_done=lambda product: int(product.scene_id[1:]) < done)
+    rest = make_plan(job(), series, is_done=lambda product: int(product.image.image_id[1:]) < done)
     assert rest.transport == whole.transport
     before = {draft.transport: (draft.windows, draft.band_groups) for draft in whole.drafts}
     assert {draft.transport: (draft.windows, draft.band_groups) for draft in rest.drafts} == before
@@ -240,7 +241,7 @@ def test_scenes_share_a_request_while_they_fit():
 
     def together(bands, scenes):
         plan = make_plan(job(transport="get_region"), series_of((100, 100), bands, scenes), pace=one)
-        return [len(request.scene_ids) for request in plan.requests]
+        return [len(request.image_ids) for request in plan.requests]
 
     # 100 x 100 pixels: 30 scenes are 300,000 rows. With 16 bands values decide: 1,048,576 / 160,000 = 6.55.
     assert max(together(2, 65)) == 30
@@ -260,7 +261,7 @@ def test_split_goes_down_to_one_pixel_and_loses_nothing():
             assert sum(part.values for part in parts) == request.values
             assert len(parts) in {2, 4}
             waiting.extend(parts)
-    pixels = {(r.scene_ids, r.bands, r.window.row, r.window.col) for r in single}
+    pixels = {(r.image_ids, r.bands, r.window.row, r.window.col) for r in single}
     assert all(request.values == 1 for request in single)
     assert len(single) == len(pixels) == 3 * 2 * 5 * 3
     assert {(row, col) for *_, row, col in pixels} == {(row, col) for row in range(4, 9) for col in range(7, 10)}
@@ -285,8 +286,10 @@ def test_split_order_is_window_then_scenes_then_bands():
 
 
 def names_of(*scenes, name="farm", source="C", is_image=False):
-    series = Series(source, is_image, scenes, (BandType("B2", "uint16"),), grid_of(2, 3))
-    return [product.name for product in make_plan(job(name=name), series).products]
+    own = {"collection": None, "image": source} if is_image else {"collection": source}
+    named = job(name=name, **own)
+    series = make_series(named, make_images(named, scenes), ["B2"], grid_of(2, 3))
+    return [product.name for product in make_plan(named, series).products]
 
 
 def test_product_is_named_by_the_scenes_own_time_in_utc():
@@ -318,8 +321,13 @@ def test_single_image_has_the_jobs_name():
     assert names_of(scene(0, time_start=None), is_image=True) == ["farm"]
 
 
-def block_key(series, window=Window(0, 0, 2, 3), bands=("B0",), scene_id="S0000"):  # noqa: B008  frozen
-    return series.block_key(scene_id, bands, window)
+def other_version(series, version):
+    image = series.images[0]
+    return replace(series, images=(replace(image, scenes=(replace(image.scenes[0], version=version),)),))
+
+
+def block_key(series, window=Window(0, 0, 2, 3), bands=("B0",), image_id="S0000"):  # noqa: B008  frozen
+    return series.block_key(image_id, bands, window)
 
 
 def test_block_key_changes_with_all_that_decides_pixels():
@@ -329,13 +337,13 @@ def test_block_key_changes_with_all_that_decides_pixels():
         block_key(base, bands=("B1",)),
         block_key(base, bands=("B0", "B1")),
         block_key(base, bands=("B1", "B0")),
-        block_key(base, scene_id="S0001"),
+        block_key(base, image_id="S0001"),
         block_key(base, window=Window(0, 1, 2, 3)),
         block_key(base, window=Window(1, 0, 2, 3)),
         block_key(base, window=Window(0, 0, 3, 2)),
         block_key(replace(base, source="COPERNICUS/S2_SR")),
-        block_key(replace(base, scenes=(replace(base.scenes[0], version=2),))),
-        block_key(replace(base, scenes=(replace(base.scenes[0], version=None),))),
+        block_key(other_version(base, 2)),
+        block_key(other_version(base, None)),
         block_key(replace(base, bands=(BandType("B0", "int16"),))),
         block_key(replace(base, grid=GeoBox((20, 30), base.grid.transform, "EPSG:32632"))),
         block_key(replace(base, grid=GeoBox((20, 30), Affine(10, 0, 600005, 0, -10, 5700000), "EPSG:32631"))),
@@ -349,7 +357,7 @@ def test_block_key_stays_with_what_decides_nothing():
     key = block_key(base)
     assert block_key(series_of((20, 30), bands=2, scenes=2)) == key
     assert block_key(replace(base, region="points")) == key  # the same pixels by another request
-    assert block_key(replace(base, scenes=base.scenes[:1])) == key
+    assert block_key(replace(base, images=base.images[:1])) == key
     assert block_key(replace(base, bands=(*base.bands, BandType("B9", "float32")))) == key
     assert block_key(replace(base, grid=grid_of(200, 300))) == key  # a larger area on the same pixels
     moved = GeoBox((20, 30), Affine(10, 0, 599990, 0, -10, 5700010), "EPSG:32631")
@@ -369,16 +377,16 @@ def test_product_key_changes_with_version_bands_grid_and_outline_only():
         product_key(replace(base, bands=base.bands[:1])),
         product_key(replace(base, bands=base.bands[::-1])),
         product_key(replace(base, grid=grid_of(20, 31))),
-        product_key(replace(base, scenes=(replace(base.scenes[0], version=2),))),
+        product_key(other_version(base, 2)),
     ]
     assert len(set(keys)) == len(keys)
     assert product_key(series_of((20, 30), bands=2, scenes=3)) == keys[0]
 
 
 def test_products_on_disk_are_planned_but_not_asked_for():
-    plan = make_plan(job(), series_of((10, 10), scenes=3), is_done=lambda product: product.scene_id == "S0001")
-    assert [product.scene_id for product in plan.products] == ["S0000", "S0001", "S0002"]
-    assert {name for request in plan.requests for name in request.scene_ids} == {"S0000", "S0002"}
+    plan = make_plan(job(), series_of((10, 10), scenes=3), is_done=lambda product: product.image.image_id == "S0001")
+    assert [product.image.image_id for product in plan.products] == ["S0000", "S0001", "S0002"]
+    assert {name for request in plan.requests for name in request.image_ids} == {"S0000", "S0002"}
     assert make_plan(job(), series_of((10, 10)), is_done=lambda product: True).requests == ()
 
 
@@ -394,9 +402,9 @@ def test_blocks_of_a_product_are_those_its_requests_bring(transport):
     brought = {
         (scene_id, plan.series.block_key(scene_id, request.bands, request.window))
         for request in plan.requests
-        for scene_id in request.scene_ids
+        for scene_id in request.image_ids
     }
-    needed = {(product.scene_id, key) for product in plan.products for *_, key in plan.blocks_of(product)}
+    needed = {(product.image.image_id, key) for product in plan.products for *_, key in plan.blocks_of(product)}
     assert brought == needed
 
 
@@ -424,7 +432,7 @@ def test_limit_of_bytes():
 
 def test_series_takes_the_dtype_that_holds_every_scene():
     scenes = [scene(0, dtype="uint16"), scene(1, dtype="int16")]
-    made = make_series(job(), scenes, ["B2"], grid_of(2, 3))
+    made = make_series(job(), make_images(job(), scenes), ["B2"], grid_of(2, 3))
     assert made.bands == (BandType("B2", "int32"),)
     assert made.source == "COPERNICUS/S2_SR_HARMONIZED"
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from eeflow.errors import ConfigError
-from eeflow.presets import band_preset, preset_for, presets, wanted_bands, with_preset
+from eeflow.presets import band_preset, preset_for, presets, with_preset
+from eeflow.recipe import make_recipe
 from flows import presetlist
 
 
@@ -93,8 +94,9 @@ def test_of_a_band_nobody_lists_only_floats_are_taken_for_continuous():
 
 def test_job_without_bands_takes_the_usual_ones_that_all_scenes_have(make_job, make_series):
     def bands_of(collection, names, **job):
-        scenes = make_series(bands=dict.fromkeys(names, "uint16")).scenes
-        return wanted_bands(make_job(collection=collection, **job), scenes)
+        scenes = make_series(bands=dict.fromkeys(names, "uint16")).images
+        scenes = [scene for image in scenes for scene in image.scenes]
+        return make_recipe(make_job(collection=collection, **job), scenes)[0]
 
     assert bands_of("COPERNICUS/S1_GRD", ["HH", "HV", "angle"]) == ["HH", "HV"]
     assert bands_of("COPERNICUS/S2_HARMONIZED", ["B1", "B8", "B2"]) == ["B2", "B8"]

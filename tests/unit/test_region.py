@@ -72,7 +72,7 @@ def rows_of(where, window=WHOLE, scenes=("S0",), skip=()):
 
 
 def placed(series, rows, window=WHOLE, bands=("B2",)):
-    request = Request(tuple(scene.scene_id for scene in series.scenes), tuple(bands), window)
+    request = Request(tuple(image.image_id for image in series.images), tuple(bands), window)
     return place(series, request, decode(body(rows, bands), bands))
 
 
@@ -130,7 +130,7 @@ def test_white_space_is_no_matter(how, farm, utm_rows):
 @pytest.mark.parametrize("name", ["20190503T105621_é", "a,b", "a b", "1_2_LC08"])
 def test_scene_ids_of_any_kind(make_series, name):
     series = make_series()
-    series = replace(series, scenes=(replace(series.scenes[0], scene_id=name),))
+    series = replace(series, images=(replace(series.images[0], image_id=name),))
     for how in ({}, {"ensure_ascii": False}):
         answer = body(rows_of(GRIDS["UTM"], scenes=(name,)), **how)
         block = place(series, Request((name,), ("B2",), WHOLE), decode(answer, ["B2"]))[name]
