@@ -16,6 +16,7 @@ from eeflow.aoi import read_features
 from eeflow.config import AreaOfInterest, Job, safe_name
 from eeflow.errors import AOIError, ConfigError
 from eeflow.jobfile import aoi_beside, explain, parse_job, read_yaml, set_key
+from eeflow.presets import with_preset
 
 # A feature's outline travels in its run's parameters, of which Prefect takes half a MiB.
 _MAX_OUTLINE_BYTES = 400_000
@@ -137,7 +138,9 @@ def _parsed(contents: list[dict[str, Any]], source: str) -> list[Job]:
     jobs, wrong = [], []
     for content in contents:
         try:
-            jobs.append(parse_job(content, source=f"{source}: job {content['name'] or 'without a name'}"))
+            job = parse_job(content, source=f"{source}: job {content['name'] or 'without a name'}")
+            with_preset(job)  # raises for a job that lacks dates
+            jobs.append(job)
         except ConfigError as error:
             wrong.append(str(error))
     if wrong:

@@ -353,7 +353,9 @@ class Job(_Model):
         description="In output order: band names or regular expressions, indices by their usual name (NDVI, EVI, ...), "
         "or `NAME = formula` such as `NDVI = normalized_difference(B8, B4)`. Empty: the preset's, else all.",
     )
-    dates: Dates | None = Field(None, description="The period; needed for a collection.")
+    dates: Dates | None = Field(
+        None, description="The period; needed for a collection, unless one mosaic is made of all of it."
+    )
     filters: dict[str, Comparison] = Field(
         default_factory=dict,
         description='Conditions on scene properties, by name, such as `{"CLOUDY_PIXEL_PERCENTAGE": {"lt": 60}}`; eq, '
@@ -409,9 +411,6 @@ class Job(_Model):
     def _one_source(self) -> Self:
         if (self.collection is None) == (self.image is None):
             raise ValueError("needs exactly one of collection and image")
-        everything = self.product.merging == "mosaic" and self.product.every == "all" and self.product.kind != "day"
-        if self.collection is not None and self.dates is None and not everything:
-            raise ValueError("needs dates for a collection, such as dates: {last: 30d}")
         if self.image is not None and self.product.kind != "scene":
             raise ValueError(f"has product.kind {self.product.kind} for a single image, which is what it is: scene")
         return self

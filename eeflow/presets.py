@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eeflow.config import Job
+from eeflow.config import Job, Product
 from eeflow.errors import ConfigError
 from eeflow.jobfile import explain, read_yaml
 from eeflow.scenes import Scene, choose_bands
@@ -162,12 +162,20 @@ def usual_bands(source: str, scenes: Sequence[Scene]) -> list[str]:
 
 
 def with_preset(job: Job) -> Job:
-    """The job with its preset's kind of product, where it says nothing of products itself."""
+    """The job with its preset's kind of product, where it says nothing of products itself.
+
+    Raises:
+        ConfigError: it has no dates, and does not make one mosaic of its whole collection.
+    """
     preset = preset_for(str(job.image or job.collection))
-    if not preset or not preset.product or {"kind", "method"} & job.product.model_fields_set:
-        return job
-    product = job.product.model_dump(exclude_unset=True) | preset.product.model_dump(exclude_none=True)
-    return job.model_validate(job.model_dump(exclude_unset=True, by_alias=True) | {"product": product})
+    if job.image is None and preset and preset.product and not {"kind", "method"} & job.product.model_fields_set:
+        said = job.product.model_dump(exclude_unset=True) | preset.product.model_dump(exclude_none=True)
+        job = job.model_copy(update={"product": Product.model_validate(said)})
+    product = job.product
+    is_whole = (product.kind, product.merging, product.every) == ("composite", "mosaic", "all")
+    if job.image is None and job.dates is None and not is_whole:
+        raise ConfigError(f"{job.name}: the job needs dates for a collection, such as dates: {{last: 30d}}.")
+    return job
 
 
 def presets() -> Presets:

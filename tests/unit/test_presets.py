@@ -106,7 +106,7 @@ def test_job_without_bands_takes_the_usual_ones_that_all_scenes_have(make_job, m
 
 
 def test_elevation_tiles_are_mosaicked_unless_the_job_says_what_it_wants(make_job):
-    tiles = make_job(collection="COPERNICUS/DEM/GLO30", product={"min_valid_fraction": 0.5})
+    tiles = make_job(collection="COPERNICUS/DEM/GLO30", dates=None, product={"min_valid_fraction": 0.5})
     merged = with_preset(tiles)
     assert (merged.product.kind, merged.product.method, merged.product.min_valid_fraction) == (
         "composite",
@@ -116,6 +116,20 @@ def test_elevation_tiles_are_mosaicked_unless_the_job_says_what_it_wants(make_jo
     said = make_job(collection="COPERNICUS/DEM/GLO30", product={"kind": "scene"})
     assert with_preset(said) is said
     assert with_preset(make_job()).product.kind == "scene"
+    tile = make_job(collection=None, dates=None, image="COPERNICUS/DEM/GLO30/N50E004")
+    assert with_preset(tile) is tile
+
+
+@pytest.mark.parametrize(
+    "product", [{}, {"kind": "day"}, {"kind": "composite"}, {"kind": "composite", "method": "mosaic", "every": "month"}]
+)
+def test_only_a_mosaic_of_a_whole_collection_needs_no_dates(make_job, product):
+    with pytest.raises(
+        ConfigError, match=r"^farm: the job needs dates for a collection, such as dates: {last: 30d}\.$"
+    ):
+        with_preset(make_job(dates=None, product=product))
+    whole = make_job(dates=None, product={"kind": "composite", "method": "mosaic"})
+    assert with_preset(whole) is whole
 
 
 def test_own_file_changes_single_facts_and_adds_collections(own_presets):
