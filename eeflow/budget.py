@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eeflow.config import Limits
+from eeflow.config import Job, Limits
 from eeflow.errors import EEFlowError, LimitExceeded
-from eeflow.session import Session
+from eeflow.session import Session, known_session, workload_tag
+from eeflow.settings import load_settings
 
 BUDGET_NAME = "budget.sqlite"
 
@@ -99,6 +100,19 @@ class Budget:
             raise EEFlowError(
                 f"{path} cannot be used to count requests: {error}. Remove it; the month's count then begins anew."
             ) from error
+
+
+@contextmanager
+def metered(job: Job) -> Iterator[Budget]:
+    """Within this, requests carry the job's workload tag; at its end, however it ends, they are counted."""
+    budget = Budget(job.cache, load_settings().project or "default")
+    before = workload_tag.set(job.workload_tag)
+    try:
+        yield budget
+    finally:
+        workload_tag.reset(before)
+        if session := known_session():
+            budget.count(session)
 
 
 def _month(now: datetime | None) -> str:

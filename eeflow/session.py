@@ -11,10 +11,10 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,14 @@ workload_tag: ContextVar[str | None] = ContextVar("workload_tag", default=None)
 """What Earth Engine counts this context's compute under: https://developers.google.com/earth-engine/guides/usage"""
 
 
+class _Threads(ThreadPoolExecutor):
+    """Threads in which work has the context, and so the workload tag, of whoever submitted it."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """As the pool's own."""
+        return super().submit(copy_context().run, function, *arguments, **options)
+
+
 @dataclass
 class Session:
     """An initialised connection. Safe to use from many threads.
@@ -87,7 +95,7 @@ class Session:
         """Opens nothing: the threads are made as they are needed."""
         share_arenas()
         count = self.gate.max_concurrent + (os.cpu_count() or 1)
-        self.threads = ThreadPoolExecutor(count, thread_name_prefix="earth-engine")
+        self.threads = _Threads(count, thread_name_prefix="earth-engine")
 
     def compute(self, expression: ee.ComputedObject) -> bytes:
         """The JSON body of the answer to one `value:compute` request, as it came: `unpack` it where it is read.
@@ -206,6 +214,11 @@ def current_session() -> Session:
         if settings not in _sessions:
             _sessions[settings] = connect(settings, current_gate())
         return _sessions[settings]
+
+
+def known_session() -> Session | None:
+    """The session that `current_session` has connected, if it has."""
+    return _sessions.get(load_settings())
 
 
 def current_gate() -> Gate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -35,15 +35,20 @@ class Window:
         """Whether there is nothing to look for."""
         return self.start >= self.end
 
-    def narrowed(self, job: Job) -> Job:
-        """The job with the window's days, for listing scenes."""
-        start = self.start - _DAY if self.whole_days else self.start
-        return job.model_copy(update={"dates": Dates.model_validate({"start": start, "end": self.end})})
+    def find(self, find: Callable[[Job], list[Scene]], job: Job, longitude: float) -> list[Scene]:
+        """The scenes of the window's days.
 
-    def chosen(self, scenes: Iterable[Scene], longitude: float) -> list[Scene]:
-        """The scenes of those listed that are of the window's days, at an area of that longitude, in degrees."""
+        Args:
+            find: lists the scenes of a job's dates.
+            job: what to list.
+            longitude: of the area, in degrees.
+        """
+        if self.is_empty:
+            return []
+        start = self.start - _DAY if self.whole_days else self.start
+        scenes = find(job.model_copy(update={"dates": Dates.model_validate({"start": start, "end": self.end})}))
         if not self.whole_days:
-            return list(scenes)
+            return scenes
         return [s for s in scenes if s.time_start is None or solar_day(s.time_start, longitude) >= self.start]
 
     def disappeared(self, entries: Iterable[Entry], scenes: Iterable[Scene]) -> list[Entry]:

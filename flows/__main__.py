@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from eeflow.config import Job
 from eeflow.jobfile import load_job
 from flows import inspect_cli, operate_cli
 from flows.console import AsJson, Debug, ExitStatus, one_line_errors
+
+if TYPE_CHECKING:
+    from eeflow.window import Window
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
 # call home, time enough for the temporary server's first start, which migrates its database, and heartbeats as often as
@@ -56,15 +59,31 @@ def run(
 
 
 @app.command()
+def sync(
+    job: JobFile, overrides: Overrides = None, out: Out = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False,
+    as_json: AsJson = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Fetch what is new, late or changed since the last time; nothing else is asked for."""
+    with one_line_errors(debug):
+        loaded = load_job(job, overrides or (), out)
+        if dry_run:
+            from eeflow.window import sync_window  # noqa: PLC0415
+
+            _plan(loaded, sync_window(loaded), as_json=as_json)
+            return
+        from flows.sync import sync as flow  # noqa: PLC0415  importing Prefect takes a second or two
+
+        _run_flow(flow, loaded, as_json=as_json)
+
+
+@app.command()
 def plan(
     job: JobFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
     """Show what a run would do; spends nothing but the listing of scenes."""
-    from flows.planning import describe, draft  # noqa: PLC0415
-
     with one_line_errors(debug):
-        drafted = draft(load_job(job, overrides or (), out))
-        typer.echo(json.dumps(drafted, indent=2) if as_json else describe(drafted))
+        _plan(load_job(job, overrides or (), out), as_json=as_json)
 
 
 @app.command()
@@ -145,6 +164,13 @@ def local(context: typer.Context) -> None:
     sys.exit(eelocal.main(context.args))
 
 
+def _plan(job: Job, window: Window | None = None, *, as_json: bool) -> None:
+    from flows.planning import describe, draft  # noqa: PLC0415
+
+    drafted = draft(job, window)
+    typer.echo(json.dumps(drafted, indent=2) if as_json else describe(drafted))
+
+
 def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
     from flows.download import download  # noqa: PLC0415  importing Prefect takes a second or two
 
@@ -167,6 +193,8 @@ def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **option
         typer.echo(json.dumps(report.as_json()))
     else:
         typer.echo(report.summary)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     if report.failed:
         typer.echo(f"error: {report.error}", err=True)
         sys.exit(ExitStatus.PARTLY if report.some_done else ExitStatus.FAILED)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -12,6 +15,7 @@ from prefect.utilities.annotations import quote
 
 from eeflow.aoi import AOI
 from eeflow.blocks import BlockStore
+from eeflow.budget import Budget, metered
 from eeflow.config import Job
 from eeflow.judge import JUDGED_NOTHING, Refusal, is_judged, judged_images
 from eeflow.ledger import Entry, Ledger
@@ -20,14 +24,16 @@ from eeflow.output import exclusive
 from eeflow.plan import Product, check_limits, make_plan, outline
 from eeflow.presets import with_preset
 from eeflow.recipe import make_recipe
+from eeflow.retention import known_refusals, prune, too_old
 from eeflow.scenes import Scene
 from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
+from eeflow.window import Window
 from flows.local import earth_engine
 from flows.page import show
 from flows.pipeline import Tally, carry_out
-from flows.report import ProductReport, RunReport, Status
+from flows.report import Change, ProductReport, RunReport, Status
 from flows.runner import task_runner
 from tasks.aoi import load_aoi_task
 from tasks.beside import finish_folder_task
@@ -37,6 +43,12 @@ from tasks.grid import build_grid_task
 from tasks.scenes import find_scenes_task
 from tasks.session import connect_task
 from tasks.slots import leased_slots
+
+FlowName = Literal["download", "sync"]
+RESTRICTED = (
+    "Earth Engine has put the project into restricted mode: its compute of this month is used up, and few requests are "
+    "answered at a time."
+)
 
 
 @flow(name="download", flow_run_name="{job.title}", task_runner=task_runner())
@@ -50,14 +62,31 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
     Returns:
         The run's report; the run counts as failed when a product is.
     """
+    return run_job(job, "download", fresh=fresh)
+
+
+def run_job(job: Job, kind: FlowName, window: Window | None = None, *, fresh: bool = False) -> State[RunReport]:
+    """Carries out a job within the flow `kind`, whose report it makes.
+
+    Args:
+        job: what to download.
+        kind: the flow's name.
+        window: the days to look at; None for all of the job's.
+        fresh: ask for everything again.
+    """
     started = time.monotonic()
     job = with_preset(job)
     aoi = load_aoi_task(job.aoi)
-    with earth_engine(), exclusive(job.folder), leased_slots():
+    with earth_engine(), exclusive(job.folder), metered(job) as budget, leased_slots():
+        budget.check(job.limits, requests=1)
         session = connect_task()
         tally = Tally(session.requests, session.failures)
-        scenes = find_scenes_task(job, aoi)
-        products = _make_products(job, aoi, scenes, fresh, tally) if scenes else []
+        ledger = Ledger(job.folder)
+        find = partial(find_scenes_task, aoi=aoi)
+        scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
+        disappeared = window.disappeared(ledger.entries(), scenes) if window else []
+        products = _make_products(job, aoi, scenes, fresh, tally, budget) if scenes else []
+        removed = prune(job)
         finish_folder_task(job, aoi)
         report = RunReport(
             job=job.name,
@@ -68,21 +97,29 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
             splits=tally.splits,
             cached=tally.cached,
             seconds=round(time.monotonic() - started, 3),
+            disappeared=[entry.path for entry in disappeared],
+            removed=[entry.path for entry in removed],
+            warnings=[RESTRICTED] if session.restricted else [],
         )
-    show(report, job)
+    show(report, job, kind)
     if report.failed:
         return Failed(message=report.summary, data=report)
     return Completed(message=report.summary, data=report)
 
 
-def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: Tally) -> list[ProductReport]:
+def _make_products(
+    job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: Tally, budget: Budget
+) -> list[ProductReport]:
     bands, recipe = make_recipe(job, scenes)
     judgement = judge_task(job, aoi, quote(scenes)) if is_judged(job) else JUDGED_NOTHING
     images = judged_images(job, scenes, judgement, aoi.lonlat.centroid.x)
-    refused = {image.image_id: refusal for image in images if (refusal := judgement.of(image))}
+    known = {} if fresh else known_refusals(job, images)
+    judged = {image.image_id: refusal for image in images if (refusal := judgement.of(image))}
+    refused = too_old(job, images) | judged | known
     grid = build_grid_task(job, aoi, recipe.own(bands), quote(scenes))
     ledger = Ledger(job.folder)
-    on_disk = {} if fresh else {entry.key: entry for entry in ledger.intact().values()}
+    before = ledger.intact()
+    on_disk = {} if fresh else {entry.key: entry for entry in before.values()}
     plan = make_plan(
         job,
         make_series(job, images, bands, grid, recipe),
@@ -92,6 +129,7 @@ def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: 
         ledger.names(),
     )
     check_limits(plan, job.limits)
+    budget.check(job.limits, len(plan.requests))
     store = BlockStore(job.cache / "blocks" / job.name)
     wanted = [p for p in plan.products if p.key not in on_disk and p.image.image_id not in refused]
     carry_out(Writing(job, plan, store, judgement), wanted, tally, fresh)
@@ -105,25 +143,41 @@ def _make_products(job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: 
         *(
             rejected(job, plan, product, refusal.kind, refusal.reason, judgement.cloud_of(product.image))
             for product in plan.products
-            if product.key not in on_disk and (refusal := refused.get(product.image.image_id))
+            if product.key not in on_disk and product.image.image_id not in known
+            if (refusal := refused.get(product.image.image_id))
         )
     )
-    return [_product_report(job, product, on_disk, tally, refused) for product in plan.products]
+    return [_product_report(job, product, before, on_disk, tally, refused) for product in plan.products]
 
 
 def _product_report(
-    job: Job, product: Product, on_disk: dict[str, Entry], tally: Tally, refused: Mapping[str, Refusal]
-) -> ProductReport:
+    job: Job, product: Product, before: Mapping[str, Entry], on_disk: Mapping[str, Entry], tally: Tally,
+    refused: Mapping[str, Refusal],
+) -> ProductReport:  # fmt: skip
     entry = tally.written.get(product.key) or on_disk.get(product.key)
     refusal = refused.get(product.image.image_id)
-    error = None if entry else refusal.reason if refusal else str(tally.why_not(product))
-    status: Status = "written" if product.key in tally.written else "present" if entry else "failed"
+    status: Status = "present"
+    if product.key in tally.written:
+        status = "written" if entry and entry.on_disk else "rejected"
+    elif entry is None:
+        status = "rejected" if refusal else "failed"
+    reason = entry.reason if entry else refusal.reason if refusal else str(tally.why_not(product))
     return ProductReport(
         path=str(job.folder / (entry.path if entry else f"{product.name}.tif")),
         sha256=entry.sha256 if entry else None,
         scene_ids=[scene.scene_id for scene in product.image.scenes],
         time_start=product.time_start.isoformat() if product.time_start else None,
         valid_fraction=round(entry.valid_fraction, 6) if entry else None,
-        status="rejected" if refusal and not entry else status,
-        error=error,
+        status=status,
+        error=reason,
+        change=_change(product, before) if status == "written" else None,
     )
+
+
+def _change(product: Product, before: Mapping[str, Entry]) -> Change:
+    """Why a product was written, given what was on disk before."""
+    if any(entry.product_id == product.image.image_id for entry in before.values()):
+        return "changed"
+    time = product.time_start
+    newest = max((datetime.fromisoformat(e.time_start) for e in before.values() if e.time_start), default=None)
+    return "late" if time and newest and time < newest else "new"

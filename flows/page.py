@@ -58,13 +58,21 @@ def run_page(report: RunReport) -> str:
             "",
             report.summary,
             "",
+            *(f"**Warning:** {warning}\n" for warning in report.warnings),
             f"Folder: [{report.folder}]({_uri(Path(report.folder))})",
             "",
             *_picture(report),
             *(table if rows else ()),
             *(["", f"... and {more} more."] if more else ()),
+            *_listed("No longer listed by Earth Engine, and kept", report.disappeared),
+            *_listed("Removed by retention", report.removed),
         ]
     )
+
+
+def _listed(title: str, paths: list[str]) -> list[str]:
+    more = [f"... and {len(paths) - _MOST_ROWS} more."] if len(paths) > _MOST_ROWS else []
+    return ["", f"{title}:", "", *(f"- `{path}`" for path in paths[:_MOST_ROWS]), *more] if paths else []
 
 
 def campaign_page(report: CampaignReport) -> str:

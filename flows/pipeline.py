@@ -82,7 +82,7 @@ class _Run:
         missing = {batch.number: batch.missing(self.writing.store) for batch in batches}
         waiting = deque(sorted(batches, key=lambda batch: missing[batch.number] > 0))
         stage = Stage("fetch", sum(missing.values()))
-        fetching = Fetching(self.writing.store, Control(stage.advance, stop_event().is_set))
+        fetching = Fetching(self.writing.job, self.writing.store, Control(stage.advance, stop_event().is_set))
         try:
             while waiting or self._under_way:
                 while waiting and self._batches_under_way < BATCHES_AT_ONCE:

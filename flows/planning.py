@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from eeflow.aoi import load_aoi
@@ -14,18 +15,24 @@ from eeflow.ledger import Ledger
 from eeflow.plan import Draft, check_limits, make_plan, outline
 from eeflow.presets import with_preset
 from eeflow.recipe import make_recipe
+from eeflow.retention import known_refusals, too_old
 from eeflow.scenes import find_scenes, native_lattice
 from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
+from eeflow.window import Window
 from flows.local import earth_engine
 
 # How often an answer is in memory while it is fetched and placed: the body, its columns, its blocks.
 _COPIES = 3
 
 
-def draft(job: Job) -> dict[str, Any]:
+def draft(job: Job, window: Window | None = None) -> dict[str, Any]:
     """The plan as plain values; asks Earth Engine only for the list of scenes.
+
+    Args:
+        job: what to download.
+        window: the days to look at; None for all of the job's.
 
     Raises:
         UserError: the job says something that cannot be, or plans more than its limits.
@@ -34,7 +41,8 @@ def draft(job: Job) -> dict[str, Any]:
     aoi = load_aoi(job.aoi)
     with earth_engine():
         session = current_session()
-        scenes = find_scenes(session, job, aoi)
+        find = partial(find_scenes, session, aoi=aoi)
+        scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
     if not scenes:
         return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
     bands, recipe = make_recipe(job, scenes)
@@ -43,11 +51,12 @@ def draft(job: Job) -> dict[str, Any]:
     grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(recipe.own(bands), scenes)))
     ledger, pace = Ledger(job.folder), Pace.of(session)
     on_disk = {entry.key for entry in ledger.intact().values()}
+    refused = too_old(job, images) | known_refusals(job, images)
     plan = make_plan(
         job,
         make_series(job, images, bands, grid, recipe),
         outline(job, aoi, grid),
-        lambda product: product.key in on_disk,
+        lambda product: product.key in on_disk or product.image.image_id in refused,
         pace,
         ledger.names(),
     )
@@ -64,6 +73,7 @@ def draft(job: Job) -> dict[str, Any]:
         "scenes": len(scenes),
         "products": [product.name for product in plan.products],
         "present": sum(product.key in on_disk for product in plan.products),
+        "refused": sum(p.key not in on_disk and p.image.image_id in refused for p in plan.products),
         "latency": round(pace.latency, 3),
         "transport": plan.chosen.transport,
         "transports": {draft.transport: _cost(draft, pace.concurrent) for draft in plan.drafts},
@@ -95,7 +105,8 @@ def describe(drafted: dict[str, Any]) -> str:
         f"{drafted['job']}",
         f"  grid      {width} x {height} pixels of {grid['transform'][0]:g} in {grid['crs']}, hash {grid['hash']}",
         f"  bands     {bands}",
-        f"  scenes    {drafted['scenes']}, of which {drafted['present']} are on disk",
+        f"  scenes    {drafted['scenes']}; {drafted['present']} products are on disk, {drafted['refused']} were "
+        "rejected or removed",
         f"  pixels    {drafted['pixel_bytes'] / 1e6:,.1f} MB uncompressed",
     ]
     for name, cost in drafted["transports"].items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["written", "present", "rejected", "failed"]
+Change = Literal["new", "late", "changed"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class ProductReport:
     Attributes:
         path: the GeoTIFF; where it would be, when it failed.
         valid_fraction: share of its pixels that are valid in every band.
+        error: why it is not there.
+        change: why it was written: `new`; `late`: its scene is older than others that were there; or `changed`: it was
+            there, and its scenes or the job are others now.
     """
 
     path: str
@@ -26,6 +30,7 @@ class ProductReport:
     valid_fraction: float | None
     status: Status
     error: str | None = None
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,9 @@ class RunReport:
         retries: requests that failed and were asked again.
         splits: requests that Earth Engine found too large.
         cached: blocks that did not have to be asked for.
+        disappeared: products, by path, whose scenes Earth Engine does not list any more; they are kept.
+        removed: products, by path, that `retention` does not keep.
+        warnings: what people should know of.
     """
 
     job: str
@@ -47,6 +55,9 @@ class RunReport:
     splits: int
     cached: int
     seconds: float
+    disappeared: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[ProductReport]:
@@ -66,9 +77,12 @@ class RunReport:
     @property
     def summary(self) -> str:
         """One line for people."""
-        if not self.products:
+        if not (self.products or self.disappeared or self.removed):
             return f"{self.job}: no scenes match the area, dates and filters, so there is nothing to download"
-        return f"{self.job}: {count_products(self.products)}; {self.requests} requests in {self.seconds:.1f} s"
+        counts = [count_products(self.products)]
+        counts += [f"{len(self.disappeared)} not listed any more"] if self.disappeared else []
+        counts += [f"{len(self.removed)} removed by retention"] if self.removed else []
+        return f"{self.job}: {', '.join(counts)}; {self.requests} requests in {self.seconds:.1f} s"
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -143,6 +157,11 @@ class CampaignReport:
         return [product for outcome in self.outcomes if outcome.report for product in outcome.report.products]
 
     @property
+    def warnings(self) -> list[str]:
+        """Those of all jobs, each once."""
+        return sorted({warning for outcome in self.outcomes if outcome.report for warning in outcome.report.warnings})
+
+    @property
     def summary(self) -> str:
         """One line for people."""
         done = len(self.outcomes) - len(self.failed)
@@ -168,6 +187,9 @@ class CampaignReport:
 
 
 def count_products(products: Sequence[ProductReport]) -> str:
-    """How many products there are of each status, such as `3 written, 1 failed`."""
+    """How many products there are of each status, such as `3 written (1 late), 1 failed`."""
     counts = Counter(product.status for product in products)
-    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "no products"
+    changes = Counter(product.change for product in products if product.change in ("late", "changed"))
+    others = ", ".join(f"{count} {change}" for change, count in changes.items())
+    detail = {"written": f" ({others})"} if others else {}
+    return ", ".join(f"{count} {status}{detail.get(status, '')}" for status, count in counts.items()) or "no products"

@@ -18,6 +18,8 @@ from eeflow.geotiff import write_product
 from eeflow.judge import JUDGED_NOTHING, Judgement
 from eeflow.ledger import Entry, Ledger
 from eeflow.plan import Plan, Product
+from eeflow.quality import too_few_valid
+from eeflow.retention import set_aside
 
 # Products in one task, at most so many, and of so many pixels over all bands.
 MOST_TOGETHER = 24
@@ -65,10 +67,15 @@ def _outcome(writing: Writing, product: Product) -> Entry | Exception:
 
 def _write(writing: Writing, product: Product) -> Entry:
     """Writes a product and what belongs beside it; its blocks are let go when the ledger has it."""
-    entry = write_product(writing.job, writing.plan, product, writing.store)
+    job, plan, store = writing.job, writing.plan, writing.store
+    entry, replaced = too_few_valid(job, plan, product, store), []
+    if entry is None:
+        replaced = set_aside(job, product.name, tuple(scene.version for scene in product.image.scenes))
+        entry = write_product(job, plan, product, store)
     entry = replace(entry, cloud_fraction=writing.judgement.cloud_of(product.image))
-    write_beside(writing.job, entry)
-    Ledger(writing.job.folder).record(entry)
-    for _, _, key in writing.plan.blocks_of(product):
-        writing.store.discard(key)
+    if entry.on_disk:
+        write_beside(job, entry)
+    Ledger(job.folder).record(*replaced, entry)
+    for _, _, key in plan.blocks_of(product):
+        store.discard(key)
     return entry

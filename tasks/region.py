@@ -11,7 +11,8 @@ from prefect import get_run_logger, task
 from prefect.context import TaskRunContext
 
 from eeflow.blocks import BlockStore
-from eeflow.config import digest
+from eeflow.budget import metered
+from eeflow.config import Job, digest
 from eeflow.fetch import Control, Receipt, batch_keys, fetch_batch, missing_requests
 from eeflow.plan import Plan
 from eeflow.series import Request, Series
@@ -44,10 +45,10 @@ class Batch:
 
 
 class Fetching:
-    """What the batches of a run share: where blocks go, and how the run is told and stopped."""
+    """What the batches of a run share: whose they are, where blocks go, and how the run is told and stopped."""
 
-    def __init__(self, store: BlockStore, control: Control):
-        self.store, self.control = store, control
+    def __init__(self, job: Job, store: BlockStore, control: Control):
+        self.job, self.store, self.control = job, store, control
 
 
 def make_batches(plan: Plan) -> list[Batch]:
@@ -77,7 +78,8 @@ def _run_name() -> str:
 @task(name="fetch", task_run_name=_run_name, persist_result=True, cache_key_fn=_content_key, **RETRY)
 def fetch_task(batch: Batch, fetching: Fetching) -> Receipt:
     """Fetches a batch into the store. Its result is a receipt; the pixels are in the store."""
-    with leased_slots():  # for itself where it is in a process of its own, else with the run
+    # For itself where it is in a process of its own, else with the run.
+    with leased_slots(), metered(fetching.job):
         receipt = fetch_batch(current_session(), batch.series, batch.requests, fetching.store, fetching.control)
     get_run_logger().info("%d requests, %d blocks, %d splits", receipt.requests, len(receipt.keys), receipt.splits)
     return receipt

@@ -51,14 +51,17 @@ def test_looks_at_whole_days(make_job, changes, now, start, end):
     window = sync_window(make_job(**changes), now)
     assert (window.start.isoformat(), window.end.isoformat()) == (start, end)
     assert not window.is_empty
-    listed = window.narrowed(make_job(**changes)).dates.resolve(now)
-    assert [moment.date().isoformat() for moment in listed] == [start, end]
+    listed = []
+    window.find(lambda job: listed.append(job.dates) or [], make_job(**changes), 4.5)
+    assert [(dates.start.isoformat(), dates.end.isoformat()) for dates in listed] == [(start, end)]
 
 
 def test_after_the_jobs_dates_there_is_nothing_to_look_for(make_job):
     job = make_job(dates=SEASON, sync={"look_back": "10d"})
     assert not sync_window(job, datetime(2026, 6, 9, tzinfo=UTC)).is_empty
-    assert sync_window(job, datetime(2026, 6, 10, tzinfo=UTC)).is_empty
+    late = sync_window(job, datetime(2026, 6, 10, tzinfo=UTC))
+    assert late.is_empty
+    assert late.find(None, job, 0) == [], "nothing is asked"
     assert sync_window(make_job(dates=None, collection=None, image="DEM")) is None
 
 
@@ -70,15 +73,18 @@ def test_a_days_mosaic_has_the_whole_solar_day(make_job):
     """At 150° east the sun's day is ten hours ahead of UTC: the first whole day began the day before."""
     job = make_job(dates={"last": "30d"}, product={"kind": "day"})
     window = sync_window(job, NOON)
-    start, _ = window.narrowed(job).dates.resolve(NOON)
-    assert start == datetime(2026, 2, 8, tzinfo=UTC)
     passes = [
         scene("cut", "2026-02-08T13:59:00+00:00"),
         scene("first", "2026-02-08T14:01:00+00:00"),
         scene("later", "2026-02-09T13:00:00+00:00"),
     ]
-    assert [found.scene_id for found in window.chosen(passes, 150)] == ["first", "later"]
-    assert [found.scene_id for found in window.chosen(passes, -150)] == ["later"]
+
+    def find(listed):
+        assert listed.dates.start == date(2026, 2, 8)
+        return passes
+
+    assert [found.scene_id for found in window.find(find, job, 150)] == ["first", "later"]
+    assert [found.scene_id for found in window.find(find, job, -150)] == ["later"]
     fixed = sync_window(make_job(dates=SEASON, product={"kind": "day"}), NOON)
     assert not fixed.whole_days, "where the job itself begins, its own dates say what counts"
 
