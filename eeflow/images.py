@@ -80,11 +80,8 @@ def make_images(
         groups = _by_day(_newest(scenes), longitude)
     else:
         groups = _by_period(_newest(scenes), job.product.every, job.dates, now)
-    order = _by_cloud(cloud) if job.product.method == "least_cloudy" else None
-    return [
-        Image(image_id, tuple(sorted(members, key=order) if order else members), stem)
-        for (image_id, stem), members in groups.items()
-    ]
+    order = _by_cloud(job, cloud) if job.product.method == "least_cloudy" else _by_time
+    return [Image(image_id, tuple(sorted(members, key=order)), stem) for (image_id, stem), members in groups.items()]
 
 
 def _scene_stem(scene: Scene, job: Job) -> str:
@@ -131,17 +128,24 @@ def _time(scene: Scene, why: str) -> datetime:
     return scene.time_start
 
 
-def _by_cloud(cloud: Mapping[str, float]) -> Any:
-    """Most cloud first, so that the least is on top; of equals the later one."""
+def _by_time(scene: Scene) -> tuple[datetime, str]:
+    return scene.time_start or datetime.min.replace(tzinfo=UTC), scene.scene_id
+
+
+def _by_cloud(job: Job, cloud: Mapping[str, float]) -> Any:
+    """Most cloud first, so that the least is on top; of equals the later one.
+
+    Where the job measures cloud over the area, a scene of which none is known has no pixel there to show.
+    """
 
     def order(scene: Scene) -> tuple[float, datetime, str]:
-        share = cloud.get(scene.scene_id, scene.cloud_cover)
+        share = cloud.get(scene.scene_id, scene.cloud_cover if job.clouds.method == "none" else 1.0)
         if share is None:
             raise ConfigError(
                 f"product.method is least_cloudy, but scene {scene.scene_id} says nothing of its clouds; give "
                 "clouds.method, by which they are measured over the area."
             )
-        return -share, scene.time_start or datetime.min.replace(tzinfo=UTC), scene.scene_id
+        return -share, *_by_time(scene)
 
     return order
 
