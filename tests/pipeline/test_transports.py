@@ -191,7 +191,7 @@ def test_a_pixel_that_is_too_much_is_named(tmp_path, monkeypatch):
         monkeypatch.setattr(session, "compute_pixels", refuse)
         scene = series.images[0].image_id
         request = Request((scene,), ("u8", "u16"), Window(3, 5, 2, 2), "compute_pixels")
-        expected = rf"even 1 x 1 pixels too much \(row [34], column [56], band (u8|u16), scene {scene}\): .*timed out"
+        expected = rf"even 1 x 1 pixels too much \(row [34], column [56], band (u8|u16), image {scene}\): .*timed out"
         with pytest.raises(RequestError, match=expected):
             fetch_batch(session, series, [request], BlockStore(tmp_path), Control())
 
