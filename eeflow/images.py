@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 from eeflow.config import Dates, Job, days
 from eeflow.errors import ConfigError
 from eeflow.scenes import Scene
+from eeflow.window import period_start, solar_day
 
-_SECONDS_PER_DEGREE = 240
-_EPOCH = date(1970, 1, 1)
 # One granule's reprocessings say the same time of acquisition, give or take what their processors make of it.
 _SAME_ACQUISITION = timedelta(seconds=30)
 
@@ -96,8 +95,7 @@ _Groups = dict[tuple[str, str], list[Scene]]
 def _by_day(scenes: Iterable[Scene], longitude: float) -> _Groups:
     groups: _Groups = defaultdict(list)
     for scene in scenes:
-        local = _time(scene, "kind: day") + timedelta(seconds=longitude * _SECONDS_PER_DEGREE)
-        day = f"{local:%Y%m%d}"
+        day = f"{solar_day(_time(scene, 'kind: day'), longitude):%Y%m%d}"
         groups[f"{day}_{scene.orbit}" if scene.orbit else day, day].append(scene)
     return dict(groups)
 
@@ -109,15 +107,9 @@ def _by_period(scenes: Iterable[Scene], every: str, dates: Dates | None, now: da
         members = list(scenes)
         return {(period or "all", period): members} if members else {}
     for scene in scenes:
-        moment = _time(scene, f"every: {every}")
-        if every == "month":
-            period = f"{moment:%Y%m}"
-        else:
-            # A look-back moves every day; its periods are counted from a day that does not.
-            origin = dates.start if dates and dates.start else _EPOCH
-            length = days(every)
-            start = origin + (moment.date() - origin) // length * length
-            period = f"{start:%Y%m%d}_{start + length:%Y%m%d}"
+        # A look-back moves every day; its periods are counted from a day that does not.
+        start = period_start(_time(scene, f"every: {every}").date(), every, dates.start if dates else None)
+        period = f"{start:%Y%m}" if every == "month" else f"{start:%Y%m%d}_{start + days(every):%Y%m%d}"
         groups[period, period].append(scene)
     return dict(groups)
 
