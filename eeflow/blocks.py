@@ -61,10 +61,10 @@ class BlockStore:
         return self.path(key).exists()
 
     def save(self, key: str, block: Block) -> None:
-        """Writes a block; readers see all of it or nothing."""
+        """Writes a block; readers see all of it or nothing. All zeros are positive: JSON need not tell the sign."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {f"values:{name}": values for name, values in block.values.items()}
+        arrays: dict[str, Any] = {f"values:{name}": values + 0 for name, values in block.values.items()}
         arrays |= {f"valid:{name}": np.packbits(valid, axis=1) for name, valid in block.valid.items()}
         arrays["seen"] = np.packbits(block.seen, axis=1)
         with whole_file(path) as part, part.open("wb") as file:
