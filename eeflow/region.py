@@ -8,12 +8,15 @@ All rules about getRegion are here. What it really does, from its documentation
   image's own; only `crs` with `crsTransform` gives native pixels.
 - Rows come pixel by pixel in no order to rely on, so each value is placed by its coordinates, never by position.
 - A masked band is null. A pixel masked in all bands has a row all the same; an image that misses the pixel has none.
+
+So rows are made short where the series says so: images go by their number in the request instead of their id, all at
+time 0, and bands are packed (`eeflow.packing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -31,6 +34,7 @@ from eeflow.blocks import Block
 from eeflow.errors import BadAnswer
 from eeflow.footprint import in_raster, must_cover
 from eeflow.grid import Window, crs_name
+from eeflow.packing import Column, columns_of, names_of, packed, unpacked
 from eeflow.series import Request, Series, TransportName
 from eeflow.session import Session
 
@@ -40,7 +44,10 @@ MAX_VALUES = 1_048_576
 # costs in memory; an answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
 MAX_ROWS = 300_000
 _BYTES_PER_ROW = 88
+_BYTES_PER_SHORT_ROW = 44
 _BYTES_PER_VALUE = 7
+# Images that are named one by one in a request, whose expression may weigh 10 MiB; more are found by a search.
+_MOST_LISTED = 1_000
 # The rectangle's edges lie this far inside the window's, in pixels: a rounding error then takes in no further row, and
 # every centre stays half a pixel inside.
 INSET = 1e-3
@@ -60,17 +67,18 @@ class GetRegion:
     # Arrow parses about a million rows a second, and placing them takes as long again.
     seconds_per_byte = 2e-8
 
-    def budget(self, dtypes: Sequence[str]) -> int:
-        """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
-        return min(MAX_ROWS, MAX_VALUES // len(dtypes))
+    def budget(self, series: Series, bands: Sequence[str]) -> int:
+        """Pixels, over all its scenes, that one request for some bands may ask for."""
+        return min(MAX_ROWS, MAX_VALUES // len(_columns(series, bands)))
 
-    def most_scenes(self, dtypes: Sequence[str]) -> int:
+    def most_scenes(self, series: Series, bands: Sequence[str]) -> int:
         """Scenes that one request may hold, however few their pixels."""
-        return self.budget(dtypes)
+        return self.budget(series, bands)
 
-    def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
+    def answer_bytes(self, series: Series, bands: Sequence[str], pixels: int) -> int:
         """Estimated size of the answer for so many pixels, before compression."""
-        return pixels * (_BYTES_PER_ROW + _BYTES_PER_VALUE * len(dtypes))
+        row = _BYTES_PER_SHORT_ROW if series.packing else _BYTES_PER_ROW
+        return pixels * (row + _BYTES_PER_VALUE * len(bands))
 
     def ask(self, session: Session, series: Series, request: Request) -> bytes:
         """Sends a request. Errors as in `Session.compute`."""
@@ -78,7 +86,11 @@ class GetRegion:
 
     def read(self, body: bytes, series: Series, request: Request) -> dict[str, Block]:
         """The blocks in an answer, one a scene. Raises BadAnswer."""
-        return place(series, request, decode(body, request.bands))
+        if not series.packing:
+            return place(series, request, decode(body, request.bands))
+        columns = _columns(series, request.bands)
+        rows = decode(body, names_of(columns))
+        return place(series, request, replace(rows, values=unpacked(columns, rows.values)))
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,11 @@ def region_expression(series: Series, request: Request) -> ee.ComputedObject:
     crs = ee.Projection(crs_name(series.grid))
     window = request.window.of(series.grid)
     geometry = _points(window, crs) if series.region == "points" else _rectangle(window, crs)
-    return _images(series, request).getRegion(geometry, crs=crs, crsTransform=list(series.grid.transform)[:6])
+    images = _images(series, request)
+    if series.packing:
+        columns = _columns(series, request.bands)
+        images = images.map(lambda image: packed(ee.Image(image), columns))
+    return images.getRegion(geometry, crs=crs, crsTransform=list(series.grid.transform)[:6])
 
 
 def decode(body: bytes, bands: Sequence[str]) -> Rows:
@@ -214,9 +230,9 @@ def place(series: Series, request: Request, rows: Rows) -> dict[str, Block]:
     for number, image_id in enumerate(request.image_ids):
         _check_complete(series, image_id, window, seen[number])
         valid = {name: valid[number] for name, (_, valid) in stacks.items()}
-        if series.recipe.merging:  # a merged image has rows beyond its scenes, all null
-            covered = in_raster(series.image(image_id), series.recipe.inputs(request.bands[0]), window.of(series.grid))
-            seen[number] &= covered | np.logical_or.reduce(list(valid.values()))
+        # Pixels that a footprint only touches have rows, and a merged image has some beyond its scenes: all null.
+        covered = in_raster(series.image(image_id), series.recipe.inputs(request.bands[0]), window.of(series.grid))
+        seen[number] &= covered | np.logical_or.reduce(list(valid.values()))
         blocks[image_id] = Block({name: values[number] for name, (values, _) in stacks.items()}, valid, seen[number])
     return blocks
 
@@ -225,7 +241,7 @@ def _images(series: Series, request: Request) -> ee.ImageCollection:
     if series.is_image:
         image = series.image(request.image_ids[0])
         return ee.ImageCollection.fromImages([series.recipe.single(series.source, image, request.bands)])
-    if not series.recipe.is_plain:
+    if _is_numbered(series, request):
         made = [
             series.recipe.image(series.source, series.image(image_id), request.bands).set("system:index", str(number))
             for number, image_id in enumerate(request.image_ids)
@@ -239,6 +255,16 @@ def _images(series: Series, request: Request) -> ee.ImageCollection:
         collection = collection.filterDate(f"{start:%Y-%m-%dT%H:%M:%S}", f"{end:%Y-%m-%dT%H:%M:%S}")
     chosen = collection.filter(ee.Filter.inList("system:index", list(request.image_ids)))
     return chosen.select(list(request.bands))
+
+
+def _is_numbered(series: Series, request: Request) -> bool:
+    """Whether images go by their number in the request: those that are made, and others to shorten their rows."""
+    return not series.recipe.is_plain or (series.packing and len(request.image_ids) <= _MOST_LISTED)
+
+
+def _columns(series: Series, bands: Sequence[str]) -> tuple[Column, ...]:
+    types = [series.band(name) for name in bands]
+    return columns_of(types) if series.packing else tuple((band,) for band in types)
 
 
 def _rectangle(window: GeoBox, crs: ee.Projection) -> ee.Geometry:
@@ -309,8 +335,9 @@ def _from_lonlat(wkt: str) -> pyproj.Transformer:
 def _scene_numbers(series: Series, request: Request, rows: Rows) -> NDArray[np.intp]:
     if series.is_image:  # what getRegion calls an image that is in no collection is not documented
         return np.zeros(len(rows.scene), np.intp)
-    made = not series.recipe.is_plain  # an image that is made goes by its number in the request
-    numbers = {str(number) if made else image_id: number for number, image_id in enumerate(request.image_ids)}
+    numbers = {image_id: number for number, image_id in enumerate(request.image_ids)}
+    if _is_numbered(series, request):
+        numbers |= {str(number): number for number in numbers.values()}
     try:
         return np.array([numbers[name] for name in rows.names], np.intp)[rows.scene]
     except KeyError as error:
