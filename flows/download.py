@@ -129,6 +129,7 @@ def _make_products(
         ledger.names(),
     )
     check_limits(plan, job.limits)
+    budget.count(current_session())
     budget.check(job.limits, len(plan.requests))
     store = BlockStore(job.cache / "blocks" / job.name)
     wanted = [p for p in plan.products if p.key not in on_disk and p.image.image_id not in refused]

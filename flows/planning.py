@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from eeflow.aoi import load_aoi
+from eeflow.budget import metered
 from eeflow.clouds import check_clouds
 from eeflow.config import Job
 from eeflow.grid import build_grid, crs_name, grid_hash
@@ -39,7 +40,7 @@ def draft(job: Job, window: Window | None = None) -> dict[str, Any]:
     """
     job = with_preset(job)
     aoi = load_aoi(job.aoi)
-    with earth_engine():
+    with earth_engine(), metered(job):
         session = current_session()
         find = partial(find_scenes, session, aoi=aoi)
         scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)

@@ -1,8 +1,10 @@
 """Runs the `eeflow` command many times in one process, so that Prefect is imported once.
 
     python many_runs.py CALLS.json RESULTS.json
+    python many_runs.py
 
 CALLS.json is a list of argument lists. RESULTS.json holds for each the exit code and what went to stdout and stderr.
+Without arguments each line of stdin is a list of arguments, and the result goes to stdout as a line.
 The command is the one the installed distribution names; nothing of it is replaced. Heartbeats of flows are off: their
 thread ends a second after its flow.
 """
@@ -40,12 +42,17 @@ def run(command, arguments):
     }
 
 
-def main(calls, results):
-    """Run every call of the file `calls`."""
+def main(calls=None, results=None):
+    """Run every call of the file `calls`, or of stdin."""
+    answers = sys.stdout
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="eeflow")
     command = entry.load()
     found = []
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        if calls is None:
+            for line in sys.stdin:
+                print(json.dumps(run(command, json.loads(line))), file=answers, flush=True)
+            return
         for arguments in json.loads(Path(calls).read_text()):
             found.append(run(command, arguments))
             Path(results).write_text(json.dumps(found))
