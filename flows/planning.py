@@ -79,7 +79,21 @@ def draft(job: Job, window: Window | None = None) -> dict[str, Any]:
         "transport": plan.chosen.transport,
         "transports": {draft.transport: _cost(draft, pace.concurrent) for draft in plan.drafts},
         "pixel_bytes": plan.pixel_bytes,
+        "judged_later": _judged_later(job),
     }
+
+
+def _judged_later(job: Job) -> list[str]:
+    """What only a run finds out, of which less may come than is planned."""
+    clouds, product = job.clouds, job.product
+    later = []
+    if clouds.max_fraction is not None:
+        later.append(f"scenes with cloud over more than {clouds.max_fraction:.1%} of the area are left out")
+    if clouds.method == "cloud-score-plus" or product.method == "best_pixel":
+        later.append("scenes without a Cloud Score+ are left out")
+    if product.min_valid_fraction:
+        later.append(f"products with less than {product.min_valid_fraction:.1%} valid pixels are not kept")
+    return later
 
 
 def _cost(draft: Draft, concurrent: int) -> dict[str, Any]:
@@ -106,9 +120,11 @@ def describe(drafted: dict[str, Any]) -> str:
         f"{drafted['job']}",
         f"  grid      {width} x {height} pixels of {grid['transform'][0]:g} in {grid['crs']}, hash {grid['hash']}",
         f"  bands     {bands}",
-        f"  scenes    {drafted['scenes']}; {drafted['present']} products are on disk, {drafted['refused']} were "
-        "rejected or removed",
+        f"  scenes    {drafted['scenes']}",
+        f"  products  {len(drafted['products'])}, of which {drafted['present']} are on disk and {drafted['refused']} "
+        "were rejected or removed",
         f"  pixels    {drafted['pixel_bytes'] / 1e6:,.1f} MB uncompressed",
+        *(f"  later     {text}" for text in drafted["judged_later"]),
     ]
     for name, cost in drafted["transports"].items():
         lines.append(
