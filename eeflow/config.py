@@ -330,7 +330,7 @@ class Retention(_Model):
 
 # Keys that say how and where, not what.
 _NOT_CONTENT = {
-    "name", "limits", "output", "transport", "region", "fan_out", "sync", "retention", "workload_tag",
+    "name", "limits", "output", "transport", "region", "packing", "fan_out", "sync", "retention", "workload_tag",
 }  # fmt: skip
 
 
@@ -373,6 +373,11 @@ class Job(_Model):
         "rectangle",
         description="rectangle: the window's outline; points: a server-side grid of points, as in the original "
         "method (same pixels, slower).",
+    )
+    packing: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: get_region's rows without ids and times, bands of whole numbers packed together; off: "
+        "plain rows (same pixels, twice the bytes).",
     )
     fan_out: Literal["auto", "bands", "none"] = Field(
         "auto", description="bands: one request per band; none: all bands together; auto: whichever is fewer."

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 
 from eeflow.blocks import Block, BlockStore
-from eeflow.errors import BadAnswer, RequestError, RequestTooLarge, Stopped, TooManyRequests, TransientError
+from eeflow.errors import (
+    AccessDenied,
+    BadAnswer,
+    RequestError,
+    RequestTooLarge,
+    Stopped,
+    TooManyRequests,
+    TransientError,
+)
 from eeflow.series import Request, Series
 from eeflow.session import Session, unpack
 from eeflow.sizes import Sizes
@@ -20,6 +28,8 @@ from eeflow.transport import TRANSPORTS
 MOST_SPLITS = 24
 # How often a request may be refused as one too many before its task has to wait and try the batch again.
 ADMISSIONS = 5
+# Refusals that a packed request would meet unpacked too.
+_NOT_OF_PACKING = (AccessDenied, TransientError)
 # Decoding is work for a processor and for memory, so no more run at once than there are processors.
 _decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -47,11 +57,13 @@ class Control:
         on_done: called after each request whose blocks are kept.
         halted: asked before each request, whether the run is to stop.
         stop: once set, no further request is begun.
+        plainly: once set, nothing is packed any more, for the endpoint refused what was.
     """
 
     on_done: Callable[[], None] = lambda: None
     halted: Callable[[], bool] = lambda: False
     stop: threading.Event = field(default_factory=threading.Event)
+    plainly: threading.Event = field(default_factory=threading.Event)
     sizes: Sizes = field(default_factory=Sizes)
 
     def __reduce__(self) -> tuple[type[Control], tuple[()]]:
@@ -180,25 +192,31 @@ class _Batch:
             return []
         if not self.control.sizes.admits(request):
             return part.split()
+        series = replace(self.series, packing=False) if self.control.plainly.is_set() else self.series
         try:
             with self.control.sizes.attempt(request):
-                body = self._ask(request)
+                body = self._ask(series, request)
         except RequestTooLarge as error:
             with self._counting:
                 self.splits += 1
             return self._split(part, error)
-        self._keep(request, body)
+        except RequestError as error:
+            if not series.packing or request.transport != "get_region" or isinstance(error, _NOT_OF_PACKING):
+                raise
+            self.control.plainly.set()
+            return [part]
+        self._keep(series, request, body)
         return []
 
-    def _ask(self, request: Request) -> bytes:
+    def _ask(self, series: Series, request: Request) -> bytes:
         """Sends a request; one refused for being one too many queues again at the gate, which is narrower by then."""
         transport = TRANSPORTS[request.transport]
         for _ in range(ADMISSIONS - 1):
             try:
-                return transport.ask(self.session, self.series, request)
+                return transport.ask(self.session, series, request)
             except TooManyRequests:
                 continue
-        return transport.ask(self.session, self.series, request)
+        return transport.ask(self.session, series, request)
 
     def _split(self, part: _Part, error: RequestTooLarge) -> list[_Part]:
         pieces = part.split()
@@ -211,14 +229,14 @@ class _Batch:
             ) from error
         return pieces
 
-    def _keep(self, request: Request, body: bytes) -> None:
+    def _keep(self, series: Series, request: Request, body: bytes) -> None:
         try:
             with _decoding:
-                blocks = TRANSPORTS[request.transport].read(unpack(body), self.series, request)
+                blocks = TRANSPORTS[request.transport].read(unpack(body), series, request)
         except BadAnswer:
             self.session.count_failure()
             raise
-        for image_id, key in _keys(self.series, request).items():
+        for image_id, key in _keys(series, request).items():
             self.store.save(key, blocks[image_id])
 
 

@@ -44,17 +44,17 @@ class ComputePixels:
     name: TransportName = "compute_pixels"
     seconds_per_byte = 2e-9
 
-    def budget(self, dtypes: Sequence[str]) -> int:
-        """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
-        return COMFORTABLE_BYTES // bytes_per_pixel(dtypes)
+    def budget(self, series: Series, bands: Sequence[str]) -> int:
+        """Pixels, over all its scenes, that one request for some bands may ask for."""
+        return COMFORTABLE_BYTES // bytes_per_pixel(series.dtypes(bands))
 
-    def most_scenes(self, dtypes: Sequence[str]) -> int:
+    def most_scenes(self, series: Series, bands: Sequence[str]) -> int:
         """Scenes that one request may hold, however few their pixels: each brings its bands into the one image."""
-        return max(1, MAX_BANDS // _bands_per_scene(dtypes))
+        return max(1, MAX_BANDS // _bands_per_scene(bands))
 
-    def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
+    def answer_bytes(self, series: Series, bands: Sequence[str], pixels: int) -> int:
         """Size of the answer for so many pixels, before compression."""
-        return pixels * (bytes_per_pixel(dtypes) - _bands_per_scene(dtypes))
+        return pixels * (bytes_per_pixel(series.dtypes(bands)) - _bands_per_scene(bands))
 
     def ask(self, session: Session, series: Series, request: Request) -> bytes:
         """Sends a request. Errors as in `Session.compute_pixels`."""

@@ -183,7 +183,7 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
     that one's blocks.
     """
     groups = band_groups(transport, series, fan_out)
-    budget = min(transport.budget(series.dtypes(group)) for group in groups)
+    budget = min(transport.budget(series, group) for group in groups)
     shapes = {window_shape(series.grid.shape, budget // 2**halvings) for halvings in range(_HALVINGS)}
     layouts = [_Layout(transport, series, groups, budget, shape) for shape in shapes]
     best = min(layouts, key=lambda layout: (layout.seconds(len(series.images), USUAL_PACE), -layout.shape[0]))
@@ -194,7 +194,7 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
         for start in range(0, len(wanted), together)  # so that products become whole one after the other
         for window in best.windows
     )
-    weight = sum(transport.answer_bytes(series.dtypes(request.bands), request.rows) for request in requests)
+    weight = sum(transport.answer_bytes(series, request.bands, request.rows) for request in requests)
     seconds, in_all = best.seconds(len(wanted), pace), best.seconds(len(series.images), USUAL_PACE)
     return Draft(transport.name, groups, best.windows, requests, weight, seconds, in_all)
 
@@ -217,7 +217,7 @@ class _Layout:
     @cached_property
     def most_scenes(self) -> int:
         """Scenes in one request, however few their pixels."""
-        return min(self.transport.most_scenes(self.series.dtypes(group)) for group in self.groups)
+        return min(self.transport.most_scenes(self.series, group) for group in self.groups)
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -239,7 +239,7 @@ class _Layout:
         requests = len(self.groups) * len(self.windows) * math.ceil(scenes / together)
         pixels = self.series.grid.shape[0] * self.series.grid.shape[1] * scenes
         values = pixels * len(self.series.bands)
-        weight = sum(self.transport.answer_bytes(self.series.dtypes(group), pixels) for group in self.groups)
+        weight = sum(self.transport.answer_bytes(self.series, group, pixels) for group in self.groups)
         return pace.seconds(requests, values, weight, self.transport.seconds_per_byte)
 
 
@@ -273,7 +273,7 @@ def band_groups(transport: Transport, series: Series, fan_out: str) -> tuple[tup
     while True:
         size = math.ceil(len(names) / count)
         groups = tuple(tuple(names[start : start + size]) for start in range(0, len(names), size))
-        if size == 1 or all(transport.budget(series.dtypes(group)) >= TILE**2 for group in groups):
+        if size == 1 or all(transport.budget(series, group) >= TILE**2 for group in groups):
             return groups
         count += 1
 

@@ -34,6 +34,7 @@ class Series:
         is_image: whether the source is a single image.
         recipe: how images are made of their scenes.
         region: how a window is named to Earth Engine, `rectangle` or `points`.
+        packing: whether getRegion's rows are made short.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Series:
     grid: GeoBox
     recipe: Recipe = PLAIN
     region: Literal["rectangle", "points"] = "rectangle"
+    packing: bool = False
 
     def image(self, image_id: str) -> Image:
         """The image of that id."""
@@ -123,6 +125,7 @@ def make_series(
         grid=grid,
         recipe=recipe,
         region=job.region,
+        packing=job.packing == "auto" and job.region == "rectangle" and job.image is None,
     )
 
 

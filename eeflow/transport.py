@@ -20,13 +20,13 @@ class Transport(Protocol):
     name: TransportName
     seconds_per_byte: float
 
-    def budget(self, dtypes: Sequence[str]) -> int:
-        """Pixels, over all its scenes, that one request for bands of these dtypes may ask for."""
+    def budget(self, series: Series, bands: Sequence[str]) -> int:
+        """Pixels, over all its scenes, that one request for some bands may ask for."""
 
-    def most_scenes(self, dtypes: Sequence[str]) -> int:
-        """Scenes that one request for bands of these dtypes may hold, however few their pixels."""
+    def most_scenes(self, series: Series, bands: Sequence[str]) -> int:
+        """Scenes that one request for some bands may hold, however few their pixels."""
 
-    def answer_bytes(self, dtypes: Sequence[str], pixels: int) -> int:
+    def answer_bytes(self, series: Series, bands: Sequence[str], pixels: int) -> int:
         """Size of the answer for so many pixels, before compression."""
 
     def ask(self, session: Session, series: Series, request: Request) -> bytes:

@@ -939,6 +939,12 @@ for _names, _compute, _type in (
     algorithm(*[f"Image.{name}" for name in _names])(_image_operation(_compute, _type))
 
 
+@algorithm("Image.clamp")
+def image_clamp(input, low, high):
+    least = _image_operation(_wide(np.maximum), _DOUBLE)(input, image_constant(low))
+    return _image_operation(_wide(np.minimum), _DOUBLE)(least, image_constant(high))
+
+
 @algorithm("Image.not")
 def image_not(value):
     return _image_operation(lambda a, b: np.asarray(a) == 0, _TRUTH)(value, image_constant(0))

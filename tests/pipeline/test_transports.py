@@ -68,9 +68,9 @@ def connected(request):
         yield connect(Settings(ee_url=service.url, _env_file=None)), asset
 
 
-def fetched(session, series, requests, folder):
+def fetched(session, series, requests, folder, control=None):
     store = BlockStore(folder)
-    fetch_batch(session, series, requests, store, Control())
+    fetch_batch(session, series, requests, store, control or Control())
     return {
         (request.window, scene_id): store.load(series.block_key(scene_id, request.bands, request.window))
         for request in requests
@@ -101,20 +101,23 @@ def test_same_blocks(connected, name, tmp_path):
     assert len(scenes) == 3
     half = grid.height // 2
     parts = [Window(0, 0, half, grid.width), Window(half, 0, grid.height - half, grid.width)]
+    assert series.packing
+    ways = {"packed": ("get_region", True), "plain": ("get_region", False), "pixels": ("compute_pixels", True)}
     by = {}
-    for transport in ("get_region", "compute_pixels"):
+    for way, (transport, packing) in ways.items():
         requests = [Request(scenes, tuple(ALL_DTYPES), window, transport) for window in parts]
-        by[transport] = fetched(session, series, requests, tmp_path / transport)
+        own = dataclasses.replace(series, packing=packing)
+        by[way] = fetched(session, own, requests, tmp_path / way)
     seen_valid = seen_masked = 0
-    for key, left in by["get_region"].items():
-        right = by["compute_pixels"][key]
-        for band, dtype in ALL_DTYPES.items():
-            assert left.values[band].dtype == right.values[band].dtype == np.dtype(dtype)
-            np.testing.assert_array_equal(left.valid[band], right.valid[band])
-            assert left.values[band].tobytes() == right.values[band].tobytes()
-            seen_valid += left.valid[band].sum()
-            seen_masked += (~left.valid[band]).sum()
-        np.testing.assert_array_equal(left.seen, right.seen)
+    for key, pixels in by["pixels"].items():
+        for found in (by["packed"][key], by["plain"][key]):
+            for band, dtype in ALL_DTYPES.items():
+                assert found.values[band].dtype == pixels.values[band].dtype == np.dtype(dtype)
+                np.testing.assert_array_equal(found.valid[band], pixels.valid[band])
+                assert found.values[band].tobytes() == pixels.values[band].tobytes()
+            np.testing.assert_array_equal(found.seen, pixels.seen)
+        seen_valid += sum(valid.sum() for valid in pixels.valid.values())
+        seen_masked += sum((~valid).sum() for valid in pixels.valid.values())
     mask = asset.asset_id.rpartition("/")[2]
     assert (seen_valid > 0) == (mask != "ALL")
     assert (seen_masked > 0) == (mask != "NONE" or name == "edge")
@@ -144,6 +147,35 @@ def test_a_request_found_too_large_is_split_and_gives_the_same(connected, tmp_pa
             np.testing.assert_array_equal(block.values[band], part.values[band])
             np.testing.assert_array_equal(block.valid[band], part.valid[band])
     assert len(list(store.folder.rglob("*.npz"))) == len(whole)  # the parts' own are gone
+
+
+def test_an_endpoint_that_refuses_packed_rows_is_asked_plainly_from_then_on(tmp_path, monkeypatch):
+    asset = collection("per_band")
+    with CodedService([asset]) as service:
+        session = connect(Settings(ee_url=service.url, _env_file=None))
+        _, series = series_on(session, asset, GRIDS["native"])
+        scenes = tuple(image.image_id for image in series.images)
+        requests = [Request(scenes, tuple(ALL_DTYPES), Window(row, 0, 30, 70)) for row in (0, 30, 60)]
+        packed = fetched(session, series, requests, tmp_path / "packed")
+        send, kinds = session.compute, []
+
+        def refuse(expression):
+            kinds.append("packed" if "Image.clamp" in expression.serialize() else "plain")
+            if kinds[-1] == "packed":
+                raise RequestError("Earth Engine answered 400: Image.clamp: not known.", 400)
+            return send(expression)
+
+        monkeypatch.setattr(session, "compute", refuse)
+        control = Control()  # of a run, whose batches share it
+        plain = fetched(session, series, requests[:1], tmp_path / "plain", control)
+        plain |= fetched(session, series, requests[1:], tmp_path / "plain", control)
+        assert kinds == ["packed", "plain", "plain", "plain"]
+        assert packed.keys() == plain.keys()
+        for key, block in plain.items():
+            for band in ALL_DTYPES:
+                np.testing.assert_array_equal(block.valid[band], packed[key].valid[band])
+                assert block.values[band].tobytes() == packed[key].values[band].tobytes()
+            np.testing.assert_array_equal(block.seen, packed[key].seen)
 
 
 def test_a_size_that_was_refused_is_not_sent_again(tmp_path, monkeypatch):
@@ -233,5 +265,6 @@ def test_auto_takes_pixels_for_a_large_raster_and_says_what_both_cost(connected)
         assert asked == 4096 * 4096 * 6 * 3
     # 6 bands of 20 bytes in all, 6 mask bytes, and the masks' own band with its mask byte: 28 bytes a pixel.
     assert all(request.rows * 28 <= 48 * 2**20 for request in plan.drafts[0].requests)
-    assert all(request.values <= 1_048_576 for request in plan.drafts[1].requests)
+    # u8, u16 and i16 share a value; i32, f32 and f64 have one each.
+    assert all(request.rows * 4 <= 1_048_576 for request in plan.drafts[1].requests)
     assert math.prod(plan.chosen.windows[0].of(large.grid).shape) % 256 == 0

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from eeflow.errors import BadAnswer
 from eeflow.grid import Window
-from eeflow.region import decode, place, region_expression
+from eeflow.region import GetRegion, decode, place, region_expression
 from eeflow.series import Request
 
 HEADER = ["id", "longitude", "latitude", "time"]
@@ -489,8 +489,8 @@ def test_rectangle_lies_a_thousandth_of_a_pixel_inside_the_window(offline_ee, ma
     }
 
 
-def test_scenes_are_chosen_by_id_within_their_seconds(offline_ee, make_series):
-    graph = encoded(make_series(scenes=5), Request(("S1", "S3"), ("B2",), WHOLE))
+def test_scenes_are_chosen_by_id_within_their_seconds(offline_ee, make_series, make_job):
+    graph = encoded(make_series(scenes=5, job=make_job(packing="off")), Request(("S1", "S3"), ("B2",), WHOLE))
     assert constant(graph, call_of(graph, "ImageCollection.load")["id"]) == "COPERNICUS/S2_SR_HARMONIZED"
     chosen = call_of(graph, "Filter.listContains")
     assert constant(graph, chosen["leftValue"]) == ["S1", "S3"]
@@ -501,11 +501,54 @@ def test_scenes_are_chosen_by_id_within_their_seconds(offline_ee, make_series):
     assert constant(graph, period["end"]) == "2019-05-06T10:56:22"
 
 
-def test_bands_are_selected_in_the_order_asked(offline_ee, make_series):
-    series = make_series(bands={"B2": "uint16", "B8": "uint16", "SCL": "uint8"})
+def test_bands_are_selected_in_the_order_asked(offline_ee, make_series, make_job):
+    bands = {"B2": "uint16", "B8": "uint16", "SCL": "uint8"}
+    series = make_series(bands=bands, job=make_job(packing="off"))
     graph = encoded(series, Request(("S0",), ("SCL", "B2"), WHOLE))
     (select,) = [call for call in _calls(graph) if call["functionName"] == "Image.select"]
     assert constant(graph, select["arguments"]["bandSelectors"]) == ["SCL", "B2"]
+
+
+def test_scenes_of_a_packed_request_are_listed_until_they_are_many(offline_ee, make_series):
+    series = make_series(scenes=3)
+    listed = encoded(series, Request(("S2", "S0"), ("B2",), WHOLE))
+    loads = [call["arguments"] for call in _calls(listed) if call["functionName"] == "Image.load"]
+    prefix = "COPERNICUS/S2_SR_HARMONIZED"
+    assert [constant(listed, load["id"]) for load in loads] == [f"{prefix}/S2", f"{prefix}/S0"]
+    many = make_series(scenes=1001)
+    ids = tuple(image.image_id for image in many.images)
+    searched = encoded(many, Request(ids, ("B2",), WHOLE))
+    assert constant(searched, call_of(searched, "Filter.listContains")["leftValue"]) == list(ids)
+    assert "Image.load" not in json.dumps(searched)
+
+
+def test_short_rows_are_of_the_scenes_in_the_requests_order(make_series):
+    series = make_series(scenes=3, bands={"B2": "uint16", "VV": "float32", "t": "int16"})
+    rows = []
+    for row, col in itertools.product(range(4), range(5)):
+        place = lonlat(*GRIDS["UTM"], row, col)
+        # B2 counts from 2 in a base of 65,539, t from -32,768; row 1 is masked in both, row 2 in t alone.
+        b2, t = 7 + row + 2, -col + 32768 + 2
+        pack = {1: 0, 2: b2}.get(row, b2 + 65539 * t)
+        rows += [["0", *place, 0, pack, 0.5], ["1", *place, 0, 2 + 65539 * 2, None]]
+    answer = body(rows, ("c0", "c1"), separators=(",", ":"))
+    blocks = GetRegion().read(answer, series, Request(("S2", "S0"), ("B2", "VV", "t"), WHOLE))
+    late, first = blocks["S2"], blocks["S0"]
+    assert late.values["B2"].tolist() == [[7] * 5, [0] * 5, [9] * 5, [10] * 5]
+    assert late.valid["B2"][:, 0].tolist() == [True, False, True, True]
+    assert late.values["t"].tolist() == [[0, -1, -2, -3, -4], [0] * 5, [0] * 5, [0, -1, -2, -3, -4]]
+    assert late.valid["t"][:, 0].tolist() == [True, False, False, True]
+    assert (late.values["VV"] == 0.5).all()
+    assert not first.valid["VV"].any()
+    assert (first.values["B2"] == 0).all()
+    assert (first.values["t"] == -32768).all()
+    assert all(first.valid[name].all() for name in ("B2", "t"))
+    assert first.seen.all()
+    assert {name: str(values.dtype) for name, values in late.values.items()} == {
+        "B2": "uint16",
+        "VV": "float32",
+        "t": "int16",
+    }
 
 
 def test_single_image_goes_as_a_collection_of_one(offline_ee, make_job, make_series):
