@@ -18,6 +18,7 @@ from functools import reduce
 
 import ee
 
+from eeflow.aoi import AOI
 from eeflow.config import Clouds
 from eeflow.errors import ConfigError
 from eeflow.scenes import Scene
@@ -57,7 +58,7 @@ def cloudy(source: ee.Image, scene_id: str, clouds: Clouds) -> ee.Image:
         clouds: how to tell; not `none`.
     """
     if clouds.method == "cloud-score-plus":
-        return score(scene_id, clouds).lt(clouds.threshold)
+        return score(scene_id, clouds.score).lt(clouds.threshold)
     flags = source.select([_BAND[clouds.method]])
     if clouds.method == "qa60":
         return flags.bitwiseAnd(0b11 << 10).neq(0)
@@ -69,9 +70,9 @@ def cloudy(source: ee.Image, scene_id: str, clouds: Clouds) -> ee.Image:
     return reduce(lambda one, other: one.Or(other), classes)
 
 
-def score(scene_id: str, clouds: Clouds) -> ee.Image:
-    """The Cloud Score+ of a scene: 0 hidden to 1 clear, one band."""
-    return ee.Image(f"{SCORES}/{scene_id}").select([clouds.score])
+def score(scene_id: str, band: str) -> ee.Image:
+    """The Cloud Score+ of a scene: 0 hidden to 1 clear, one of its two bands."""
+    return ee.Image(f"{SCORES}/{scene_id}").select([band])
 
 
 def check_clouds(clouds: Clouds, scenes: Sequence[Scene]) -> None:
@@ -95,11 +96,12 @@ def check_clouds(clouds: Clouds, scenes: Sequence[Scene]) -> None:
             )
 
 
-def find_scored(session: Session, scenes: Sequence[Scene]) -> set[str]:
+def find_scored(session: Session, aoi: AOI, scenes: Sequence[Scene]) -> set[str]:
     """Ids of the scenes that have a Cloud Score+; some never get one."""
     ids = [scene.scene_id for scene in scenes]
     times = [scene.time_start for scene in scenes if scene.time_start]
-    scores = ee.ImageCollection(SCORES)
+    area = ee.Geometry(aoi.search_geometry(), geodesic=False)
+    scores = ee.ImageCollection(SCORES).filterBounds(area)
     if times:
         end = max(times) + timedelta(days=1)
         scores = scores.filterDate(f"{min(times) - timedelta(days=1):%Y-%m-%d}", f"{end + timedelta(days=1):%Y-%m-%d}")

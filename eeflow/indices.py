@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ee
+import numpy as np
 
 from eeflow.errors import ConfigError
 
 _MAX_LENGTH = 1000
+_MOST = float(np.finfo(np.float32).max)
 _OPERATIONS: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "subtract",
@@ -45,12 +47,16 @@ class Index:
         return tuple(dict.fromkeys(node.id for node in ordered if node.id != "normalized_difference"))
 
     def image(self, source: ee.Image) -> ee.Image:
-        """The index of a scene, one band of 32-bit floats."""
+        """The index of a scene, one band of 32-bit floats; masked where it is no finite number.
+
+        Numbers are doubles until then, so that products of whole numbers never overflow. As Earth Engine has it,
+        dividing by 0 gives 0, and `normalized_difference` is masked where one of its two is negative.
+        """
         scaling = {band: (scale, offset) for band, scale, offset in self.scaling}
 
         def band(name: str) -> ee.Image:
             scale, offset = scaling.get(name, (1.0, 0.0))
-            image = source.select([name])
+            image = source.select([name]).toDouble()
             image = image.multiply(scale) if scale != 1 else image
             return image.add(offset) if offset else image
 
@@ -67,7 +73,8 @@ class Index:
             assert isinstance(node, ast.Name)  # _parse allows nothing else
             return band(node.id)
 
-        return work_out(_parse(self.name, self.formula)).toFloat().rename([self.name])
+        index = work_out(_parse(self.name, self.formula)).toFloat().rename([self.name])
+        return index.updateMask(index.abs().lte(_MOST))
 
 
 def parse_index(text: str) -> Index | None:

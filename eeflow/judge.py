@@ -20,7 +20,7 @@ from eeflow.grid import Window, build_grid, crs_name, parse_crs
 from eeflow.images import Image, make_images
 from eeflow.recipe import Recipe
 from eeflow.region import MAX_ROWS
-from eeflow.scenes import Scene, native_lattice
+from eeflow.scenes import Scene, choose_bands, native_lattice
 from eeflow.series import Request, Series, make_series
 from eeflow.session import Session
 
@@ -89,7 +89,7 @@ def judge(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: 
     check_clouds(clouds, scenes)
     refusals: dict[str, Refusal] = {}
     if clouds.method == "cloud-score-plus" or job.product.method == "best_pixel":
-        scored = find_scored(session, scenes)
+        scored = find_scored(session, aoi, scenes)
         unscored = Refusal("no_score", "it has no Cloud Score+ (yet), so its clouds cannot be told")
         refusals = {scene.scene_id: unscored for scene in scenes if scene.scene_id not in scored}
     judged = [scene for scene in scenes if scene.scene_id not in refusals]
@@ -142,8 +142,8 @@ def judging_grid(job: Job, aoi: AOI, scenes: Sequence[Scene]) -> GeoBox:
 
     The coarser pixels are an odd number of fine ones wide, so that their centres are centres of fine ones.
     """
-    bands = bands_needed(job.clouds) or (scenes[0].bands[0].name,)
-    fine = build_grid(GridOptions.model_validate({}), aoi, native_lattice(bands[:1], scenes))
+    bands = bands_needed(job.clouds)[:1] or choose_bands([], scenes)  # a score has the finest band's pixels
+    fine = build_grid(GridOptions.model_validate({}), aoi, native_lattice(bands, scenes))
     factor = 1
     while fine.shape[0] * fine.shape[1] > _JUDGED_PIXELS * factor**2:
         factor += 2

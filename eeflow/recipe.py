@@ -19,7 +19,6 @@ from eeflow.scenes import Scene, band_dtype, choose_bands
 
 # Merging by these gives values that no scene has.
 _AVERAGES = ("median", "mean")
-_QUALITY = "quality"
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Recipe:
         made: bands that are worked out from the scene's own.
         clouds: how the pixels to mask are told; None to mask none.
         merging: how several scenes become one image; None where each image is one scene.
+        score: the band of Cloud Score+ that tells the best pixel; None where none is looked for.
         resampling: how pixels between a band's own are taken.
         smooth: bands that are resampled so; the others by the nearest pixel.
     """
@@ -37,6 +37,7 @@ class Recipe:
     made: tuple[Index | CloudFlag, ...] = ()
     clouds: Clouds | None = None
     merging: str | None = None
+    score: str | None = None
     resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
     smooth: tuple[str, ...] = ()
 
@@ -50,7 +51,7 @@ class Recipe:
         """What decides the pixels, for hashes."""
         made = [[type(band).__name__, repr(band)] for band in self.made]
         clouds = self.clouds.model_dump(exclude={"max_fraction", "mask"}) if self.clouds else None
-        return [made, clouds, self.merging, self.resampling, self.smooth]
+        return [made, clouds, self.merging, self.score, self.resampling, self.smooth]
 
     def inputs(self, name: str) -> tuple[str, ...]:
         """The scene's own bands that a band comes from: itself, unless it is made."""
@@ -82,7 +83,7 @@ class Recipe:
             (scene,) = image.scenes
             return self._scene(ee.Image(f"{source}/{scene.scene_id}"), scene, bands).select(list(bands))
         scenes = [self._scene(ee.Image(f"{source}/{scene.scene_id}"), scene, bands) for scene in image.scenes]
-        return self._merge(ee.ImageCollection.fromImages(scenes)).select(list(bands))
+        return self._merge(ee.ImageCollection.fromImages(scenes), bands).select(list(bands))
 
     def single(self, source: str, image: Image, bands: Sequence[str]) -> ee.Image:
         """The same of an image that is in no collection."""
@@ -99,10 +100,12 @@ class Recipe:
             image = image.addBands(self._made(band, source, scene))
         if self.clouds is not None:
             image = image.updateMask(cloudy(source, scene.scene_id, self.clouds).Not())
-        if self.merging == "best_pixel":
-            clouds = self.clouds or Clouds(method="cloud-score-plus")
-            image = image.addBands(score(scene.scene_id, clouds).rename([_QUALITY]))
-        return image.select([*bands, _QUALITY]) if self.merging == "best_pixel" else image.select(list(bands))
+        image = image.select(list(bands))
+        if self.score is None:
+            return image
+        # One for each band, known where the band is: so the best pixel of a band is its best valid one.
+        scores = ee.Image.cat([score(scene.scene_id, self.score)] * len(bands))
+        return image.addBands(scores.rename([_quality(name) for name in bands]).updateMask(image.mask()))
 
     def _smoothed(self, image: ee.Image, own: Sequence[str], scene: Scene) -> ee.Image:
         bands = []
@@ -120,9 +123,10 @@ class Recipe:
         inputs = source.select(list(band.inputs))
         return band.image(self._smoothed(inputs, band.inputs, scene) if self.smooth else inputs)
 
-    def _merge(self, scenes: ee.ImageCollection) -> ee.Image:
-        if self.merging == "best_pixel":
-            return scenes.qualityMosaic(_QUALITY)
+    def _merge(self, scenes: ee.ImageCollection, bands: Sequence[str]) -> ee.Image:
+        if self.score is not None:
+            best = [scenes.select([name, _quality(name)]).qualityMosaic(_quality(name)) for name in bands]
+            return ee.Image.cat([image.select([name]) for image, name in zip(best, bands, strict=True)])
         if self.merging in ("mosaic", "least_cloudy"):
             return scenes.mosaic()
         merged = getattr(scenes, str(self.merging))()
@@ -147,7 +151,8 @@ def make_recipe(job: Job, scenes: Sequence[Scene]) -> tuple[list[str], Recipe]:
         own = [name for name in inputs if name not in {band.name for band in made}]
         smooth = tuple(name for name in own if _is_continuous(source, name, scenes))
     merging = job.product.merging if job.image is None else None
-    return names, Recipe(tuple(made), clouds, merging, job.grid.resampling if smooth else "nearest", smooth)
+    best = job.clouds.score if merging == "best_pixel" else None
+    return names, Recipe(tuple(made), clouds, merging, best, job.grid.resampling if smooth else "nearest", smooth)
 
 
 def _bands(job: Job, source: str, scenes: Sequence[Scene]) -> tuple[list[str], list[Index]]:
@@ -174,6 +179,10 @@ def _bands(job: Job, source: str, scenes: Sequence[Scene]) -> tuple[list[str], l
 
 def _is_continuous(source: str, name: str, scenes: Sequence[Scene]) -> bool:
     return band_preset(source, name, str(band_dtype(name, scenes))).kind in (None, "continuous")
+
+
+def _quality(name: str) -> str:
+    return f"{name}_quality"
 
 
 def _smooth_dtype(own: np.dtype[Any]) -> str:

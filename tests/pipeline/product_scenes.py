@@ -26,7 +26,7 @@ collections:
     folder: s2
     scene: "(\\\\d{{8}}T\\\\d{{6}})_"
     index: "{{scene}}_{{scene}}_T31UES"
-    bands: [B2, B4, B8, SCL, QA60]
+    bands: [QA60, SCL, B2, B4, B8]
     image_properties: {{MGRS_TILE: 31UES}}
   - id: GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED
     folder: score

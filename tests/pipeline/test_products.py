@@ -193,7 +193,7 @@ PERIODS = {
 }
 
 
-def merged(bands, method, stack):
+def merged(bands, method, stack, score="cs_cdf"):
     """What numpy makes of scenes, which are masked arrays by time; `bands` are theirs for what decides."""
     layers = np.ma.stack(stack)
     if method in ("median", "mean", "min", "max"):
@@ -203,7 +203,7 @@ def merged(bands, method, stack):
     elif method == "least_cloudy":
         rank = np.broadcast_to([-cloud(own, "scl").mean() for own in bands], (*SHAPE, len(stack))).transpose(2, 0, 1)
     else:
-        rank = np.stack([own["cs_cdf"].filled(-1).astype("float64") for own in bands])
+        rank = np.stack([own[score].filled(-1).astype("float64") for own in bands])
     usable = ~np.ma.getmaskarray(layers) & (rank >= 0 if method == "best_pixel" else True)
     best = np.where(usable, rank, -np.inf).argmax(axis=0)[None]
     values = np.take_along_axis(layers.data, best, 0)[0]
@@ -251,6 +251,14 @@ INDICES = {
     "NDVI": ("NDVI", ratio),
     "EVI": ("EVI", evi),
     "x = (B8 - 2 * B4) / 1000 + 0.5": ("x", lambda bands: (bands["B8"] * 1.0 - 2.0 * bands["B4"]) / 1000 + 0.5),
+    "much = B8 * B8 * B4 * B2": (
+        "much",
+        lambda bands: bands["B8"].astype("float64") ** 2 * bands["B4"] * bands["B2"],
+    ),
+    "root = (B8 - B4) ** 0.5": (
+        "root",
+        lambda bands: np.ma.sqrt(bands["B8"].astype("float64") - bands["B4"]),  # masked where there is none
+    ),
     "y = -(B2 ** 2) + 3": ("y", lambda bands: -(bands["B2"].astype("float64") ** 2) + 3),
     "z = normalized_difference(B8 + 1, B4 * 2)": (
         "z",
@@ -270,7 +278,7 @@ def test_indices_stand_where_the_job_lists_them(scenes):
     formulas = [text for text in INDICES if text != "NDVI"]
     bands = [formulas[0], "B8", *formulas[1:], "B4"]
     series, _ = scenes.prepare(bands=bands)
-    assert [band.name for band in series.bands] == ["NDVI", "B8", "EVI", "x", "y", "z", "B4"]
+    assert [band.name for band in series.bands] == ["NDVI", "B8", "EVI", "x", "much", "root", "y", "z", "B4"]
     blocks = scenes.fetch(bands=bands, clouds={"method": "scl"})
     for stamp in OF_2021:
         block, hidden = blocks[scene_id(stamp)], cloud(scenes.truth[stamp], "scl").filled(True)
@@ -307,10 +315,16 @@ def test_composites_of_indices(scenes):
             expected = np.ma.median(np.ma.stack(stack).astype("float64"), axis=0)
             np.testing.assert_array_equal(blocks[period].valid[name], ~np.ma.getmaskarray(expected))
             np.testing.assert_allclose(blocks[period].values[name], expected.filled(0), rtol=1e-5, atol=1e-6)
-    best = scenes.fetch(product={"kind": "composite", "method": "best_pixel"}, bands=[RATIO, "B4"])["20210601_20210801"]
+
+
+@pytest.mark.parametrize("score", ["cs", "cs_cdf"])
+def test_the_best_pixel_of_each_band_is_that_of_the_score_asked_for(scenes, score):
+    """Whether scenes are masked or not, and by whatever."""
+    product = {"kind": "composite", "method": "best_pixel"}
+    (best,) = scenes.fetch(product=product, clouds={"score": score}, bands=[RATIO, "B4"]).values()
     truth = [scenes.truth[stamp] for stamp in SCORED]
-    close(best, "NDVI", merged(truth, "best_pixel", [ratio(own) for own in truth]))
-    assert_same(best, "B4", merged(truth, "best_pixel", [own["B4"] for own in truth]))
+    close(best, "NDVI", merged(truth, "best_pixel", [ratio(own) for own in truth], score))
+    assert_same(best, "B4", merged(truth, "best_pixel", [own["B4"] for own in truth], score))
 
 
 @pytest.mark.parametrize(
@@ -333,3 +347,8 @@ def test_refused_before_any_pixel(scenes, bands, says):
     with pytest.raises(ConfigError, match=says):
         scenes.prepare(bands=bands)
     assert scenes.engine.counts.total() - before == 1
+
+
+def test_flags_that_scenes_do_not_have(scenes):
+    with pytest.raises(ConfigError, match="scl needs the band SCL, which scene LC08_193030_20210603 does not have"):
+        scenes.prepare(collection=L8, bands=["SR_B4"], clouds={"method": "scl"})
