@@ -120,7 +120,8 @@ def judged_images(
 
 def _look(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: BlockStore) -> dict[str, float]:
     grid = judging_grid(job, aoi, scenes)
-    recipe = Recipe(made=(CloudFlag(job.clouds),))
+    flag = CloudFlag(job.clouds.model_copy(update={"max_fraction": None, "mask": True}))  # neither changes what is seen
+    recipe = Recipe(made=(flag,))
     series = make_series(job, [Image(scene.scene_id, (scene,), "") for scene in scenes], ["cloud"], grid, recipe)
     height, width = grid.shape
     together = max(1, MAX_ROWS // (height * width))

@@ -1,8 +1,14 @@
 """Masks, composites and indices against numpy from the same rasters, by both transports, bit for bit."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import product_scenes as world
 import pytest
+import rasterio
 import spyndex
 from product_scenes import BBOX, CRS, L8, S2, SHAPE, STAMPS, TRANSFORM, UNSCORED, scene_id
 from rasterio.features import geometry_mask
@@ -352,3 +358,49 @@ def test_refused_before_any_pixel(scenes, bands, says):
 def test_flags_that_scenes_do_not_have(scenes):
     with pytest.raises(ConfigError, match="scl needs the band SCL, which scene LC08_193030_20210603 does not have"):
         scenes.prepare(collection=L8, bands=["SR_B4"], clouds={"method": "scl"})
+
+
+def test_a_late_scene_joins_its_composite_and_nothing_else_changes(prefect_environment, tmp_path):
+    """As a user does it: the same command again, when the provider has one scene more."""
+    root = tmp_path / "scenes"
+    root.mkdir()
+    truth = world.write_scenes(root)
+    job = {
+        "name": "farm",
+        "aoi": {"bbox": BBOX, "crs": CRS},
+        "collection": S2,
+        "bands": ["B4", "NDVI"],
+        "dates": {"start": "2021-06-01", "end": "2021-08-01"},
+        "product": {"kind": "composite", "every": "month"},
+        "clouds": {"method": "scl", "max_fraction": 1},
+        "output": {"root": str(tmp_path)},
+    }
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    command = [Path(sys.executable).parent / "eeflow", "run", tmp_path / "job.yaml", "--json"]
+
+    def run(engine):
+        environment = prefect_environment | {"EEFLOW_EE_URL": engine.url}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return {Path(product["path"]).name: product["status"] for product in json.loads(done.stdout)["products"]}
+
+    def june(stamps):
+        with rasterio.open(tmp_path / "farm" / "farm_202106.tif") as raster:
+            assert (raster.descriptions, raster.dtypes) == (("B4", "NDVI"), ("float64", "float64"))
+            found = raster.read(1, masked=True)
+        expected = merged([], "median", [clear(truth[stamp], "B4", "scl") for stamp in stamps])
+        np.testing.assert_array_equal(np.ma.getmaskarray(found), np.ma.getmaskarray(expected))
+        np.testing.assert_array_equal(found.filled(0), expected.filled(0))
+
+    with LocalEarthEngine(data=[root], world=False) as engine:
+        assert run(engine) == {"farm_202106.tif": "written", "farm_202107.tif": "written"}
+    june(STAMPS[:3])
+    july = (tmp_path / "farm" / "farm_202107.tif").stat().st_mtime_ns
+    world.add_late_scene(root)
+    with LocalEarthEngine(data=[root], world=False) as engine:
+        assert run(engine) == {"farm_202106.tif": "written", "farm_202107.tif": "present"}
+        asked = engine.counts["value:compute"]
+    june([*STAMPS[:3], world.LATE])
+    assert (tmp_path / "farm" / "farm_202107.tif").stat().st_mtime_ns == july
+    assert len(list((tmp_path / "farm").glob("*.tif"))) == 2
+    assert asked == 3, engine.counts  # the list, the late scene's cloud, June's pixels
