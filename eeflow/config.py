@@ -260,7 +260,10 @@ class Limits(_Model):
         None, gt=0, description="Requests in a calendar month (UTC) of all jobs of the output root and project."
     )
     max_eecu_seconds_per_month: float | None = Field(
-        None, gt=0, description="Earth Engine compute units (EECU-seconds, as it reports them) in a calendar month."
+        None,
+        gt=0,
+        description="EECU-seconds in a calendar month (UTC), taken to be the seconds that Earth Engine takes to answer, "
+        "since it tells no caller what a request cost.",
     )
 
 
