@@ -53,8 +53,7 @@ def _scene_covers(scene: Scene, own: Band, window: GeoBox, pixels: NDArray[np.bo
     if scene.footprint is None or not inside.any():
         return inside
     rows, cols = np.nonzero(inside)
-    to_lonlat = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), "EPSG:4326", always_xy=True)
-    lon, lat = to_lonlat.transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
+    lon, lat = _transformer(window.crs.to_wkt(), "EPSG:4326").transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
     pixel = max(pixel_metres(crs_name(window), window.transform), pixel_metres(own.crs, Affine(*own.crs_transform)))
     core = _core(shapely.to_wkb(scene.footprint), RIM_PIXELS * pixel / _METRES_PER_DEGREE)
     inside[rows, cols] = shapely.contains_xy(core, lon, lat)
@@ -87,12 +86,17 @@ def _raster_covers(own: Band, window: GeoBox) -> NDArray[np.bool_]:
 
 
 def _within(own: Band, window: GeoBox, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.bool_]:
-    to_band = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(window.crs.to_wkt()), parse_crs(own.crs), always_xy=True)
-    u, v = to_band.transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
+    u, v = _transformer(window.crs.to_wkt(), own.crs).transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
     col, row = ~Affine(*own.crs_transform) @ (np.asarray(u), np.asarray(v))
     assert own.shape
     height, width = own.shape
     return np.asarray((col >= 0) & (col < width) & (row >= 0) & (row < height))
+
+
+@lru_cache(maxsize=64)
+def _transformer(wkt: str, crs: str) -> pyproj.Transformer:
+    """Kept, since the first use of one between datums takes PROJ a tenth of a second."""
+    return pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(wkt), parse_crs(crs), always_xy=True)
 
 
 @lru_cache(maxsize=256)

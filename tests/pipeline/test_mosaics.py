@@ -5,6 +5,8 @@ swath's edge, and one granule that was processed twice.
 """
 
 import json
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -29,6 +31,7 @@ from eeflow.series import make_series
 from eeflow.session import connect
 from eeflow.settings import Settings
 from eelocal import LocalEarthEngine
+from flows.planning import describe, draft
 
 SOURCE = "COPERNICUS/S2_SR_HARMONIZED"
 BOTH = ("get_region", "compute_pixels")
@@ -134,8 +137,13 @@ def at_centres(grid, transform, crs):
     """Column and row, fractional, of a grid's pixel centres in a file's pixels."""
     rows, cols = np.indices(grid.shape)
     x, y = grid.transform @ (cols + 0.5, rows + 0.5)
-    to_file = pyproj.Transformer.from_crs(crs_name(grid), crs, always_xy=True)
+    to_file = transformer(crs_name(grid), str(crs))
     return ~transform @ tuple(np.asarray(v) for v in to_file.transform(x, y))
+
+
+@cache
+def transformer(crs, to):
+    return pyproj.Transformer.from_crs(crs, to, always_xy=True)
 
 
 def nearest(file, grid):
@@ -249,3 +257,143 @@ def test_a_grid_away_from_the_area_is_refused_and_another_grid_is_another_series
     ):
         with pytest.raises(GridError, match=rf"holds a series with another {what}, and one folder keeps one grid"):
             fetched(engine, job_of(tmp_path, **change), tmp_path)
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    """Drafts a plan against a service, as `eeflow plan --json` prints it, with what it says to people."""
+
+    def plan(engine, **changes):
+        monkeypatch.setenv("EEFLOW_EE_URL", engine.url)
+        drafted = json.loads(json.dumps(draft(job_of(tmp_path, **changes))))
+        return drafted, describe(drafted)
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "bands"),
+    [
+        ({"product": {"kind": "day"}}, ["pass_20230601"], "B4 (uint16), B8 (uint16)"),
+        (
+            {"product": {"kind": "scene"}},
+            ["pass_20230601T100000", "pass_20230601T100000_2", "pass_20230601T100004", "pass_20230601T100009"],
+            "B4 (uint16), B8 (uint16)",
+        ),
+        (
+            {"product": {"kind": "composite"}, "grid": {"resampling": "bilinear"}},
+            ["pass_20230601_20230602"],
+            "B4 (float64), B8 (float64)",
+        ),
+    ],
+    ids=["day", "scene", "composite"],
+)
+def test_plan_counts_scenes_and_products(world, planned, changes, names, bands):
+    _, engine = world
+    drafted, text = planned(engine, grid=GRIDS["3035"] | changes.pop("grid", {}), **changes)
+    assert drafted["products"] == names
+    assert drafted["scenes"] == 4
+    assert drafted["grid"]["crs"] == "EPSG:3035"
+    height, width = drafted["grid"]["shape"]
+    for cost in drafted["transports"].values():
+        assert cost["values"] == height * width * 2 * len(names)
+    assert f"{width} x {height} pixels of 13 in EPSG:3035" in text
+    assert f"  bands     {bands}\n  scenes    4\n  products  {len(names)}, of which 0 are on disk" in text
+
+
+def test_plan_tells_what_is_judged_later_and_asks_for_no_pixels(world, planned):
+    _, engine = world
+    before = dict(engine.counts)
+    product = {"kind": "composite", "method": "least_cloudy", "min_valid_fraction": 0.5}
+    drafted, text = planned(engine, product=product, clouds={"method": "scl", "max_fraction": 0.2})
+    later = [
+        "scenes with cloud over more than 20.0% of the area are left out",
+        "products with less than 50.0% valid pixels are not kept",
+    ]
+    assert drafted["judged_later"] == later
+    assert all(f"  later     {line}\n" in text for line in later)
+    asked = {kind: count - before.get(kind, 0) for kind, count in engine.counts.items()}
+    assert asked.get("getRegion", 0) == asked.get("computePixels", 0) == 0
+
+
+@pytest.fixture(scope="module")
+def generated():
+    with LocalEarthEngine() as engine:
+        yield engine
+
+
+def test_elevation_tiles_without_dates_are_one_mosaic(generated, planned, tmp_path):
+    """Over the corner of four tiles of a degree, where the generated heights of neighbours meet."""
+    tiles_here = {
+        "collection": "COPERNICUS/DEM/GLO30",
+        "dates": None,
+        "product": {},
+        "bands": [],
+        "aoi": {"bbox": [3.995, 49.994, 4.005, 50.004]},
+    }
+    drafted, _ = planned(generated, **tiles_here)
+    assert (drafted["products"], drafted["scenes"], drafted["bands"]) == (["pass"], 4, {"DEM": "float32"})
+    series, images = fetched(generated, job_of(tmp_path, **tiles_here), tmp_path)
+    assert list(images) == ["all"]
+    assert images["all"].valid.all()
+    parts = {}
+    for scene in series.images[0].scenes:
+        one = tiles_here | {"collection": None, "image": f"COPERNICUS/DEM/GLO30/{scene.scene_id}", "name": "one"}
+        one["grid"] = {"transform": list(series.grid.transform)[:6], "shape": list(series.grid.shape)}
+        one["output"] = {"root": str(tmp_path / scene.scene_id)}
+        ((_, part),) = fetched(generated, job_of(tmp_path, **one), tmp_path / scene.scene_id)[1].items()
+        parts[scene.scene_id] = part
+    expected = np.zeros(series.grid.shape, "float32")
+    for part in parts.values():
+        expected = np.where(part.valid[0], part.values[0], expected)
+    np.testing.assert_array_equal(images["all"].values[0], expected)
+    assert all(0 < part.valid.mean() < 1 for part in parts.values())
+    assert np.sum([part.valid[0] for part in parts.values()], axis=0).min() == 1
+
+
+def test_a_single_image_is_one_product(generated, planned, tmp_path):
+    single = {
+        "collection": None,
+        "image": "USGS/SRTMGL1_003",
+        "dates": None,
+        "product": {},
+        "bands": [],
+        "aoi": {"bbox": [3.995, 49.994, 4.005, 50.004]},
+    }
+    drafted, text = planned(generated, **single)
+    assert drafted["products"] == ["pass_20000211T000000"]
+    assert "products  1, of which 0 are on disk" in text
+    _, images = fetched(generated, job_of(tmp_path, **single), tmp_path)
+    ((_, tile),) = images.items()
+    assert tile.valid.all()
+    assert tile.values.dtype == np.int16
+
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "s2_l2a_two_tiles_120m"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real granules are not here")
+@pytest.mark.parametrize("grid", [{}, {"crs": "EPSG:3035", "resolution": 150}], ids=["native", "3035"])
+def test_real_granules_of_two_tiles_become_days(tmp_path, grid):
+    days = ["20230810", "20230813", "20230815", "20230818", "20230820"]
+    job = job_of(
+        tmp_path,
+        collection=REAL.name,
+        bands=[],
+        dates={"start": "2023-08-01", "end": "2023-09-01"},
+        aoi={"bbox": [500_040, 5_094_000, 510_000, 5_107_800], "crs": "EPSG:32633"},
+        grid=grid,
+    )
+    with LocalEarthEngine(data=[REAL], world=False) as engine:
+        series, images = fetched(engine, job, tmp_path)
+    assert sorted(images) == days
+    for day, tile in images.items():
+        files = {}
+        for scene in series.image(day).scenes:
+            with rasterio.open(REAL / f"{scene.scene_id}.tif") as raster:
+                files |= {(scene.scene_id, n): (raster.read(n), raster.transform, raster.crs) for n in range(1, 5)}
+        for number in range(4):
+            values, valid = mosaic(files, sorted({scene for scene, _ in files}), number + 1, series.grid)
+            np.testing.assert_array_equal(tile.valid[number], valid)
+            np.testing.assert_array_equal(tile.values[number], values)
+    assert min(tile.valid.mean() for tile in images.values()) < 0.99
