@@ -262,8 +262,8 @@ class Limits(_Model):
     max_eecu_seconds_per_month: float | None = Field(
         None,
         gt=0,
-        description="EECU-seconds in a calendar month (UTC), taken to be the seconds that Earth Engine takes to answer, "
-        "since it tells no caller what a request cost.",
+        description="EECU-seconds in a calendar month (UTC), taken to be the seconds that Earth Engine took to answer, "
+        "since it tells nobody what a request cost.",
     )
 
 
