@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pystac
 import rasterio
-import rasterio.features
 import rasterio.warp
 import shapely
 from affine import Affine
@@ -196,10 +195,10 @@ def _footprint(raster: Any) -> tuple[dict[str, Any], list[float]]:
     shape = (math.ceil(raster.height / shrink), math.ceil(raster.width / shrink))
     valid = raster.dataset_mask(out_shape=shape) > 0
     transform = raster.transform @ Affine.scale(raster.width / shape[1], raster.height / shape[0])
-    parts = [
-        shapely.geometry.shape(part) for part, _ in rasterio.features.shapes(valid.view(np.uint8), valid, 4, transform)
-    ]
-    outline = shapely.union_all(parts).convex_hull if parts else shapely.box(*raster.bounds)
+    rows = np.flatnonzero(valid.any(axis=1))
+    left, right = valid[rows].argmax(axis=1), shape[1] - valid[rows, ::-1].argmax(axis=1)
+    x, y = transform @ (np.concatenate([left, right] * 2), np.concatenate([rows, rows, rows + 1, rows + 1]))
+    outline = shapely.MultiPoint(np.column_stack([x, y])).convex_hull if len(rows) else shapely.box(*raster.bounds)
     return lonlat_outline(outline, raster.crs.to_wkt(), max(raster.shape) * raster.transform.a / _PARTS)
 
 
