@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from eeflow.aoi import AOI
@@ -17,4 +17,10 @@ from tasks.policies import RETRY
 @task(name="judge clouds", cache_policy=NO_CACHE, **RETRY)
 def judge_task(job: Job, aoi: AOI, scenes: list[Scene]) -> Judgement:
     """Which scenes the job wants. What was looked at is kept, and costs no request again."""
-    return judge(current_session(), job, aoi, scenes, BlockStore(job.cache / "judged" / job.name))
+    judgement = judge(current_session(), job, aoi, scenes, BlockStore(job.cache / "judged" / job.name))
+    # What a composite is made without has no row in the ledger.
+    for kind in sorted({refusal.kind for refusal in judgement.refusals.values()}):
+        left_out = [scene_id for scene_id, refusal in judgement.refusals.items() if refusal.kind == kind]
+        text = "%d of %d scenes are left out, such as %s: %s"
+        get_run_logger().info(text, len(left_out), len(scenes), left_out[0], judgement.refusals[left_out[0]].reason)
+    return judgement
