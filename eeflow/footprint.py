@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -53,7 +53,7 @@ def _scene_covers(scene: Scene, own: Band, window: GeoBox, pixels: NDArray[np.bo
     if scene.footprint is None or not inside.any():
         return inside
     rows, cols = np.nonzero(inside)
-    lon, lat = _transformer(window.crs.to_wkt(), "EPSG:4326").transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
+    lon, lat = _lonlat(window, rows, cols)
     pixel = max(pixel_metres(crs_name(window), window.transform), pixel_metres(own.crs, Affine(*own.crs_transform)))
     core = _core(shapely.to_wkb(scene.footprint), RIM_PIXELS * pixel / _METRES_PER_DEGREE)
     inside[rows, cols] = shapely.contains_xy(core, lon, lat)
@@ -61,28 +61,45 @@ def _scene_covers(scene: Scene, own: Band, window: GeoBox, pixels: NDArray[np.bo
 
 
 def in_raster(image: Image, bands: Sequence[str], window: GeoBox) -> NDArray[np.bool_]:
-    """Which of a window's pixel centres lie in the raster of some scene's own band, shape (height, width)."""
+    """Which of a window's pixel centres lie in a scene: its own band's raster and its footprint, (height, width)."""
     inside = np.zeros((window.height, window.width), bool)
-    for own in {_own(scene, bands) for scene in image.scenes}:
+    for scene in image.scenes:
         if not inside.all():
-            inside |= _raster_covers(own, window)
+            inside |= _raster_covers(_own(scene, bands), window) & _in_footprint(scene, window)
     return inside
 
 
 def _raster_covers(own: Band, window: GeoBox) -> NDArray[np.bool_]:
-    shape = (window.height, window.width)
     if own.shape is None:
-        return np.ones(shape, bool)
+        return np.ones((window.height, window.width), bool)
+    return _by_rim(window, lambda rows, cols: _within(own, window, rows, cols))
+
+
+def _in_footprint(scene: Scene, window: GeoBox) -> NDArray[np.bool_]:
+    if scene.footprint is None:
+        return np.ones((window.height, window.width), bool)
+    shapely.prepare(scene.footprint)
+    return _by_rim(window, lambda rows, cols: shapely.contains_xy(scene.footprint, *_lonlat(window, rows, cols)))
+
+
+def _by_rim(window: GeoBox, test: Callable[[Any, Any], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Which pixels pass a test of rows and columns; what holds the window's rim, having no holes, holds the window."""
+    shape = (window.height, window.width)
     rows, cols = np.indices(shape)
-    rim = np.ones(shape, bool)
+    inside, rim = np.zeros(shape, bool), np.ones(shape, bool)
     rim[1:-1, 1:-1] = False
-    inside = np.zeros(shape, bool)
-    inside[rim] = _within(own, window, rows[rim], cols[rim])
-    if inside[rim].all():  # a raster has no holes: what holds the window's rim holds the window
+    inside[rim] = test(rows[rim], cols[rim])
+    if inside[rim].all():
         inside[:] = True
     else:
-        inside[~rim] = _within(own, window, rows[~rim], cols[~rim])
+        inside[~rim] = test(rows[~rim], cols[~rim])
     return inside
+
+
+def _lonlat(window: GeoBox, rows: NDArray[Any], cols: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Longitudes and latitudes of pixels' centres."""
+    lon, lat = _transformer(window.crs.to_wkt(), "EPSG:4326").transform(*(window.transform @ (cols + 0.5, rows + 0.5)))
+    return np.asarray(lon), np.asarray(lat)
 
 
 def _within(own: Band, window: GeoBox, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.bool_]:

@@ -403,3 +403,17 @@ def test_real_granules_of_two_tiles_become_days(tmp_path, grid, start, days):
             np.testing.assert_array_equal(tile.valid[number], valid)
             np.testing.assert_array_equal(tile.values[number], values)
     assert min(tile.valid.mean() for tile in images.values()) < 0.99
+
+
+def test_beyond_the_swath_both_transports_find_no_data(generated, tmp_path):
+    """A generated granule whose footprint ends within the area: pixels beyond are not there, not masked."""
+    job = job_of(
+        tmp_path,
+        aoi={"bbox": [4.105, 50.526, 4.125, 50.546]},
+        filters={"MGRS_TILE": {"eq": "31UER"}},
+        product={"kind": "scene"},
+    )
+    _, images = fetched(generated, job, tmp_path)
+    ((_, tile),) = images.items()
+    assert 0.4 < tile.seen.mean() < 0.6
+    assert not (tile.valid & ~tile.seen).any()
