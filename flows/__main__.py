@@ -68,9 +68,10 @@ def sync(
     with one_line_errors(debug):
         loaded = load_job(job, overrides or (), out)
         if dry_run:
+            from eeflow.presets import with_preset  # noqa: PLC0415
             from eeflow.window import sync_window  # noqa: PLC0415
 
-            _plan(loaded, sync_window(loaded), as_json=as_json)
+            _plan(loaded, sync_window(with_preset(loaded)), as_json=as_json)
             return
         from flows.sync import sync as flow  # noqa: PLC0415  importing Prefect takes a second or two
 
