@@ -91,14 +91,18 @@ def _unpacked(column: Column, numbers: NDArray[np.float64]) -> dict[str, NDArray
         names = ", ".join(band.name for band in column)
         raise BadAnswer(f"getRegion returned {rest[int(np.argmax(wrong))]} for {names}, which is no pack of theirs.")
     whole, bands = rest.astype(np.int64), {}
+    del rest, wrong  # a column of a large answer is 3 MB, and answers are read side by side
     for band in column:
         base = _base(band)
-        whole, digit = np.divmod(whole, base)
+        digit = (whole % base).astype(np.float64)
+        whole //= base
         spilt = (digit == _LESS) | (digit == base - 1)
         if spilt.any():
             than = "less" if digit[int(np.argmax(spilt))] == _LESS else "more"
             raise BadAnswer(f"Band {band.name} is {band.dtype}, but has a value that is {than} than it can hold.")
-        bands[band.name] = np.where(digit == _MASKED, np.nan, digit + float(np.iinfo(band.dtype).min - _LEAST))
+        digit[digit == _MASKED] = np.nan
+        digit += float(np.iinfo(band.dtype).min - _LEAST)
+        bands[band.name] = digit
     return bands
 
 
