@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -11,7 +12,6 @@ from queue import SimpleQueue
 
 from eeflow.blocks import Block, BlockStore
 from eeflow.errors import (
-    AccessDenied,
     BadAnswer,
     RequestError,
     RequestTooLarge,
@@ -29,7 +29,12 @@ MOST_SPLITS = 24
 # How often a request may be refused as one too many before its task has to wait and try the batch again.
 ADMISSIONS = 5
 # Refusals that a packed request would meet unpacked too.
-_NOT_OF_PACKING = (AccessDenied, TransientError)
+# What an endpoint says that does not know how bands are packed; any other refusal is of the request itself.
+_UNKNOWN_TO_IT = re.compile(
+    r"algorithm|function|not (implemented|supported|known)|unsupported|unknown|Collection\.map|"
+    r"Image\.(clamp|unmask|mask|toDouble|subtract|multiply|add|set)\b",
+    re.IGNORECASE,
+)
 # Decoding is work for a processor and for memory, so no more run at once than there are processors.
 _decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -201,7 +206,7 @@ class _Batch:
                 self.splits += 1
             return self._split(part, error)
         except RequestError as error:
-            if not series.packing or request.transport != "get_region" or isinstance(error, _NOT_OF_PACKING):
+            if not (series.packing and request.transport == "get_region" and _UNKNOWN_TO_IT.search(str(error))):
                 raise
             self.control.plainly.set()
             return [part]

@@ -236,6 +236,7 @@ def test_auto_goes_on_with_get_region_where_the_endpoint_has_no_pixels(prefect_e
         "aoi": {"bbox": [500_000, 5_694_100, 506_900, 5_699_900], "crs": "EPSG:32631"},
         "collection": "CODED/SHARED",
         "dates": {"start": "2023-06-01", "end": "2023-06-02"},
+        "packing": "off",
         "output": {"root": str(tmp_path)},
     }
     path = tmp_path / "job.yaml"
