@@ -78,7 +78,7 @@ def test_a_form_that_is_filled_in_leaves_a_geotiff(deployed, page, tmp_path):
     outside = []
     page.on("request", lambda request: outside.append(request.url) if is_outside(request.url, ui) else None)
     [deployment] = find(environment, "deployments", {"deployments": {"name": {"any_": ["on-demand"]}}})
-    page.goto(f"{ui}/deployments/deployment/{deployment['id']}/run")
+    open_page(page, f"{ui}/deployments/deployment/{deployment['id']}/run")
     form = Form(page)
     form.field("Name").wait_for()
     assert "letters, digits, dot, dash, underscore" in form.field("Name").inner_text()
@@ -108,19 +108,24 @@ def test_a_form_that_is_filled_in_leaves_a_geotiff(deployed, page, tmp_path):
         assert raster.descriptions == ("B4", "B3", "B2")
         assert raster.read_masks(1).any()
 
-    page.goto(f"{ui}/runs/flow-run/{run['id']}")
+    open_page(page, f"{ui}/runs/flow-run/{run['id']}")
     page.get_by_text("from-the-form 2024-05").first.wait_for()
     page.get_by_text("written;").first.wait_for()
     shoot(page, "run")
     reports = find(environment, "artifacts", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     [report] = [found for found in reports if found["type"] == "markdown"]
-    page.goto(f"{ui}/artifacts/artifact/{report['id']}")
+    open_page(page, f"{ui}/artifacts/artifact/{report['id']}")
     picture = page.locator("img[src^='data:image/png']")
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 100
     assert page.get_by_role("link", name=paths[0].name).get_attribute("href") == paths[0].as_uri()
     shoot(page, "report")
     assert outside == []
+
+
+def open_page(page, url):
+    """Goes on when the page begins to arrive: the UI keeps a connection open, so that `load` may be long in coming."""
+    page.goto(url, wait_until="commit")
 
 
 def is_outside(url, ui):
