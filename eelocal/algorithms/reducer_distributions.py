@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eelocal import registry
 from eelocal.algorithms.reducer_combinations import for_each
-from eelocal.algorithms.reducers import percentiles, where_any
+from eelocal.algorithms.reducers import add_simple, percentiles, where_any
 from eelocal.errors import EarthEngineError
 from eelocal.grid import Pixels
 from eelocal.registry import algorithm
@@ -85,15 +84,7 @@ _SIMPLE: dict[str, Reducer] = {
 }
 
 
-def _constant(reducer: Reducer) -> Callable[[], Reducer]:
-    def function() -> Reducer:
-        return reducer
-
-    return function
-
-
-for _name, _reducer in _SIMPLE.items():
-    registry.add(f"Reducer.{_name}", _constant(_reducer))
+add_simple(_SIMPLE)
 
 
 @algorithm("Reducer.countRuns")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -199,15 +199,20 @@ def named(name: str) -> Reducer:
     return special.get(name) or _SIMPLE[name]
 
 
-def _constant(reducer: Reducer) -> Callable[[], Reducer]:
-    def function() -> Reducer:
-        return reducer
+def add_simple(reducers: Mapping[str, Reducer]) -> None:
+    """Registers reducers that take no arguments, by name."""
 
-    return function
+    def constant(reducer: Reducer) -> Callable[[], Reducer]:
+        def function() -> Reducer:
+            return reducer
+
+        return function
+
+    for name, reducer in reducers.items():
+        registry.add(f"Reducer.{name}", constant(reducer))
 
 
-for _name, _reducer in _SIMPLE.items():
-    registry.add(f"Reducer.{_name}", _constant(_reducer))
+add_simple(_SIMPLE)
 
 
 @algorithm("Reducer.median")
