@@ -58,5 +58,5 @@ class Commands:
 
 
 def day_of(path):
-    """`20240504` of `data/farm/farm_20240504T105655.tif`."""
+    """`20240504` of `herne_20240504T105655.tif`."""
     return Path(path).stem.partition("_")[2][:8]
