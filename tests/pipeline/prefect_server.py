@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import requests
@@ -21,3 +22,18 @@ def find(environment, kind, body):
     answer = requests.post(f"{environment['PREFECT_API_URL']}/{kind}/filter", json=body, timeout=30)
     answer.raise_for_status()
     return answer.json()
+
+
+def until(seconds, ask, what):
+    """What `ask` answers, once it is true; asked again in short steps, so that what is waited for has the machine.
+
+    Args:
+        seconds: the longest to wait.
+        ask: a function without arguments.
+        what: a function that says how things stand when the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := ask()):
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)
+    return found

@@ -1,16 +1,15 @@
 """The servers that commands start for themselves end with them."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from coded_service import CodedService
 from coded_world import make_collection
+from prefect_server import until
 
 EEFLOW = Path(sys.executable).parent / "eeflow"
 COLLECTION = make_collection(
@@ -60,10 +59,7 @@ def test_a_killed_run_leaves_no_server_behind(clean_environment, tmp_path):
         service.when_pixels(1, "arrives", kill)
         assert run.wait(timeout=120) == -signal.SIGKILL
     assert len(started) >= 2  # the server, and what waits for the end of the run
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and any(is_alive(pid) for pid in started):
-        os.sched_yield()
-    assert not [pid for pid in started if is_alive(pid)]
+    until(60, lambda: not any(map(is_alive, started)), lambda: [pid for pid in started if is_alive(pid)])
 
 
 def is_alive(pid):

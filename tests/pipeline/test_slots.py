@@ -2,11 +2,11 @@
 
 import contextlib
 import threading
-import time
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect_server import until
 
 from eeflow.gate import Gate
 from tasks import slots
@@ -70,10 +70,7 @@ def server(prefect_environment):
 
 def eventually(client, name, condition):
     """Waits until it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{client.read_global_concurrency_limit_by_name(name).active_slots} taken"
-        threading.Event().wait(0.05)
+    until(PATIENCE, condition, lambda: f"{client.read_global_concurrency_limit_by_name(name).active_slots} taken")
 
 
 def test_processes_share_fairly_and_give_back(server, monkeypatch):
