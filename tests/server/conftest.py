@@ -20,6 +20,22 @@ def local_ee():
         yield engine
 
 
+@pytest.fixture(scope="module")
+def geedim_engine(tmp_path_factory):
+    """eelocal on the peers' scenes, with a geedim that looks nothing up on the internet."""
+    from peer_scenes import peer_world, without_catalogue
+
+    with pytest.MonkeyPatch.context() as patch, peer_world(tmp_path_factory.mktemp("scenes")) as engine:
+        without_catalogue(patch)
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def truth(geedim_engine):
+    """What those scenes' files hold."""
+    return geedim_engine.truth
+
+
 def connect(url):
     """Points the real client at a server; its read of a public catalogue over the internet is left out."""
     ee.deprecation._FetchDataCatalogStac = dict

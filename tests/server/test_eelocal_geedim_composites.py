@@ -18,21 +18,12 @@ from peer_scenes import (
     assert_same,
     distance_to,
     filled,
-    peer_world,
     read,
     region,
-    without_catalogue,
 )
 
 pytest.importorskip("geedim")
 SPECTRAL = ("B1", "B2", "B3", "B4", "B8", "B11")
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, peer_world(tmp_path_factory.mktemp("scenes")) as engine:
-        without_catalogue(patch)
-        yield engine.truth
 
 
 @pytest.fixture(scope="module")

@@ -20,27 +20,13 @@ from peer_scenes import (
     assert_same,
     filled,
     index,
-    peer_world,
     region,
     s2_image,
-    without_catalogue,
 )
 from pyproj import Transformer
 from rasterio.transform import Affine
 
 pytest.importorskip("geedim")
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, peer_world(tmp_path_factory.mktemp("scenes")) as running:
-        without_catalogue(patch)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def truth(engine):
-    return engine.truth
 
 
 def exported(image, **grid):
@@ -65,11 +51,15 @@ def test_an_image_keeps_its_own_grid_type_and_names_documented(truth, tmp_path):
             assert_same(band, truth.s2(2)[name])
 
 
-def test_tiles_make_the_same_image_as_one_request_documented(engine, truth, tmp_path):
+def test_tiles_make_the_same_image_as_one_request_documented(geedim_engine, truth, tmp_path):
     prepared = s2_image(1).gd.prepareForExport(bands=["B4", "B8"])
-    before = engine.counts.copy()
+    before = geedim_engine.counts.copy()
     prepared.gd.toGeoTIFF(tmp_path / "tiles.tif", max_tile_dim=25, max_tile_bands=1)
-    asked = {name: count - before.get(name, 0) for name, count in engine.counts.items() if count != before.get(name, 0)}
+    asked = {
+        name: count - before.get(name, 0)
+        for name, count in geedim_engine.counts.items()
+        if count != before.get(name, 0)
+    }
     assert 2 * 3 * 3 in asked.values()
     with rasterio.open(tmp_path / "tiles.tif") as dataset:
         for name, band in zip(dataset.descriptions, dataset.read(masked=True), strict=True):

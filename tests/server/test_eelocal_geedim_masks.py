@@ -18,21 +18,12 @@ from peer_scenes import (
     assert_same,
     distance_to,
     filled,
-    peer_world,
     read,
     region,
     s2_image,
-    without_catalogue,
 )
 
 pytest.importorskip("geedim")
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, peer_world(tmp_path_factory.mktemp("scenes")) as engine:
-        without_catalogue(patch)
-        yield engine.truth
 
 
 def read_l8(image, *bands):
