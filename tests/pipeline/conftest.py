@@ -17,7 +17,7 @@ CLONE = ("flows", "tasks", "eeflow", "eelocal", "deployments", "prefect.toml", "
 
 
 @pytest.fixture(scope="session")
-def deployed(prefect_environment, tmp_path_factory):
+def deployed(prefect_environment, running, tmp_path_factory):
     """The README's way to a schedule, its commands taken from there: a pool, `prefect deploy --all`, a worker.
 
     Everything runs in a folder that looks like a clone, so that `data` is of the test's own. Yields that folder and the
@@ -37,11 +37,6 @@ def deployed(prefect_environment, tmp_path_factory):
             command = readme_command(words)
             done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-        with (clone / "worker.log").open("wb") as log:
-            command = readme_command("prefect worker start")
-            worker = subprocess.Popen(command, cwd=clone, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
+        command = readme_command("prefect worker start")
+        with running(command, clone / "worker.log", cwd=clone, env=environment):
             yield clone, environment
-        finally:
-            worker.terminate()
-            worker.wait(timeout=60)
