@@ -1,4 +1,4 @@
-"""Which days a recurring run looks at: its look-back, widened to whole days and periods of what products show."""
+"""Which days a run looks at: its look-back, widened to whole days and periods of what products show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from eeflow.config import Dates, Job, days
+from eeflow.config import Dates, Job, Sync, days
 from eeflow.ledger import Entry
 from eeflow.scenes import Scene
 
@@ -61,6 +61,17 @@ class Window:
             and self.start <= datetime.fromisoformat(entry.time_start).astimezone(UTC).date() < self.end
             and listed.isdisjoint(entry.scene_ids)
         ]
+
+
+def download_window(job: Job, now: datetime | None = None) -> Window | None:
+    """The days that a download of the job looks at; None for just its own dates.
+
+    A look-back begins elsewhere every day: without whole periods and days, the first product would be made anew every
+    day, of ever fewer scenes.
+    """
+    if job.dates is None or job.dates.last is None:
+        return None
+    return sync_window(job.model_copy(update={"sync": Sync.model_validate({})}), now)
 
 
 def sync_window(job: Job, now: datetime | None = None) -> Window | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,6 @@ from eeflow.config import Job
 from eeflow.jobfile import load_job
 from flows import inspect_cli, operate_cli
 from flows.console import AsJson, Debug, ExitStatus, one_line_errors
-
-if TYPE_CHECKING:
-    from eeflow.window import Window
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
 # call home, time enough for the temporary server's first start, which migrates its database, and heartbeats as often as
@@ -68,10 +65,7 @@ def sync(
     with one_line_errors(debug):
         loaded = load_job(job, overrides or (), out)
         if dry_run:
-            from eeflow.presets import with_preset  # noqa: PLC0415
-            from eeflow.window import sync_window  # noqa: PLC0415
-
-            _plan(loaded, sync_window(with_preset(loaded)), as_json=as_json)
+            _plan(loaded, syncing=True, as_json=as_json)
             return
         from flows.sync import sync as flow  # noqa: PLC0415  importing Prefect takes a second or two
 
@@ -165,10 +159,10 @@ def local(context: typer.Context) -> None:
     sys.exit(eelocal.main(context.args))
 
 
-def _plan(job: Job, window: Window | None = None, *, as_json: bool) -> None:
+def _plan(job: Job, *, syncing: bool = False, as_json: bool) -> None:
     from flows.planning import describe, draft  # noqa: PLC0415
 
-    drafted = draft(job, window)
+    drafted = draft(job, syncing=syncing)
     typer.echo(json.dumps(drafted, indent=2) if as_json else describe(drafted))
 
 

@@ -29,7 +29,7 @@ from eeflow.scenes import Scene
 from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
-from eeflow.window import Window
+from eeflow.window import download_window, sync_window
 from flows.local import earth_engine
 from flows.page import show
 from flows.pipeline import Tally, carry_out
@@ -65,17 +65,17 @@ def download(job: Job, fresh: bool = False) -> State[RunReport]:
     return run_job(job, "download", fresh=fresh)
 
 
-def run_job(job: Job, kind: FlowName, window: Window | None = None, *, fresh: bool = False) -> State[RunReport]:
+def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport]:
     """Carries out a job within the flow `kind`, whose report it makes.
 
     Args:
         job: what to download.
-        kind: the flow's name.
-        window: the days to look at; None for all of the job's.
+        kind: the flow's name; it decides which days are looked at.
         fresh: ask for everything again.
     """
     started = time.monotonic()
     job = with_preset(job)
+    window = sync_window(job) if kind == "sync" else download_window(job)
     aoi = load_aoi_task(job.aoi)
     with earth_engine(), exclusive(job.folder), metered(job) as budget, leased_slots():
         budget.check(job.limits, requests=1)
@@ -84,7 +84,7 @@ def run_job(job: Job, kind: FlowName, window: Window | None = None, *, fresh: bo
         ledger = Ledger(job.folder)
         find = partial(find_scenes_task, aoi=aoi)
         scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
-        disappeared = window.disappeared(ledger.entries(), scenes) if window else []
+        disappeared = window.disappeared(ledger.entries(), scenes) if window and kind == "sync" else []
         products = _make_products(job, aoi, scenes, fresh, tally, budget) if scenes else []
         removed = prune(job)
         finish_folder_task(job, aoi)

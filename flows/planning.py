@@ -21,24 +21,25 @@ from eeflow.scenes import find_scenes, native_lattice
 from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
-from eeflow.window import Window
+from eeflow.window import download_window, sync_window
 from flows.local import earth_engine
 
 # How often an answer is in memory while it is fetched and placed: the body, its columns, its blocks.
 _COPIES = 3
 
 
-def draft(job: Job, window: Window | None = None) -> dict[str, Any]:
+def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
     """The plan as plain values; asks Earth Engine only for the list of scenes.
 
     Args:
         job: what to download.
-        window: the days to look at; None for all of the job's.
+        syncing: whether it is a sync that would run, not a download.
 
     Raises:
         UserError: the job says something that cannot be, or plans more than its limits.
     """
     job = with_preset(job)
+    window = sync_window(job) if syncing else download_window(job)
     aoi = load_aoi(job.aoi)
     with earth_engine(), metered(job):
         session = current_session()

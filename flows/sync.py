@@ -6,8 +6,6 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from eeflow.config import Job
-from eeflow.presets import with_preset
-from eeflow.window import sync_window
 from flows.download import run_job
 from flows.report import RunReport
 from flows.runner import task_runner
@@ -23,4 +21,4 @@ def sync(job: Job) -> State[RunReport]:
     Returns:
         The run's report; the run counts as failed when a product is.
     """
-    return run_job(job, "sync", sync_window(with_preset(job)))
+    return run_job(job, "sync")

@@ -6,7 +6,7 @@ import pytest
 
 from eeflow.ledger import Entry
 from eeflow.scenes import Scene
-from eeflow.window import oldest_kept, period_start, solar_day, sync_window
+from eeflow.window import download_window, oldest_kept, period_start, solar_day, sync_window
 
 MONTHLY = {"kind": "composite", "every": "month"}
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -87,6 +87,17 @@ def test_a_days_mosaic_has_the_whole_solar_day(make_job):
     assert [found.scene_id for found in window.find(find, job, -150)] == ["later"]
     fixed = sync_window(make_job(dates=SEASON, product={"kind": "day"}), NOON)
     assert not fixed.whole_days, "where the job itself begins, its own dates say what counts"
+
+
+def test_a_download_of_the_last_days_looks_at_whole_periods_and_solar_days_too(make_job):
+    """On two days in a row the first period is the same one, whole; fixed dates are what the job says."""
+    last = {"dates": {"last": "60d"}, "sync": {"look_back": "5d"}}
+    for day in (NOON, NOON + timedelta(days=1)):
+        found = download_window(make_job(**last, product=MONTHLY), day)
+        assert (found.start, found.end) == (date(2026, 1, 1), day.date() + timedelta(days=1))
+    assert download_window(make_job(**last), NOON).start == date(2026, 1, 10), "the sync's look-back is a sync's"
+    assert download_window(make_job(**last, product={"kind": "day"}), NOON).whole_days
+    assert download_window(make_job(dates=SEASON, product=MONTHLY), NOON) is None
 
 
 def test_solar_days_and_periods():
