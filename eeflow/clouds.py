@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from pathlib import Path
 
 import ee
 
@@ -96,14 +97,34 @@ def check_clouds(clouds: Clouds, scenes: Sequence[Scene]) -> None:
             )
 
 
-def find_scored(session: Session, aoi: AOI, scenes: Sequence[Scene]) -> set[str]:
-    """Ids of the scenes that have a Cloud Score+; some never get one."""
-    ids = [scene.scene_id for scene in scenes]
+def find_scored(session: Session, aoi: AOI, scenes: Sequence[Scene], known: Path) -> set[str]:
+    """Ids of the scenes that have a Cloud Score+. New ones get theirs days after themselves, and some never.
+
+    Args:
+        session: the connection.
+        aoi: the area.
+        scenes: to look for.
+        known: a file of the ids, one a line, that were found to have one; they are not asked for again. All others
+            are, in one request.
+    """
+    ids = {scene.scene_id for scene in scenes}
+    scored = ids & set(known.read_text().split()) if known.exists() else set()
+    asked = [scene for scene in scenes if scene.scene_id not in scored]
+    if not asked:
+        return scored
+    found = _ask_for_scores(session, aoi, asked) & ids
+    known.parent.mkdir(parents=True, exist_ok=True)
+    with known.open("a") as file:  # by one write, so that jobs that run at once do not mix their lines
+        file.write("".join(f"{scene_id}\n" for scene_id in sorted(found)))
+    return scored | found
+
+
+def _ask_for_scores(session: Session, aoi: AOI, scenes: Sequence[Scene]) -> set[str]:
     times = [scene.time_start for scene in scenes if scene.time_start]
     area = ee.Geometry(aoi.search_geometry(), geodesic=False)
     scores = ee.ImageCollection(SCORES).filterBounds(area)
     if times:
         end = max(times) + timedelta(days=1)
         scores = scores.filterDate(f"{min(times) - timedelta(days=1):%Y-%m-%d}", f"{end + timedelta(days=1):%Y-%m-%d}")
-    found = session.value(scores.filter(ee.Filter.inList("system:index", ids)).aggregate_array("system:index"))
-    return set(found) & set(ids)
+    ids = [scene.scene_id for scene in scenes]
+    return set(session.value(scores.filter(ee.Filter.inList("system:index", ids)).aggregate_array("system:index")))

@@ -26,6 +26,8 @@ from eeflow.session import Session
 
 # Pixels of a scene that are looked at: all of a field, about every thirtieth row and column of a whole granule.
 _JUDGED_PIXELS = 4096
+UNSCORED = "no_score"
+"""The kind of refusal that may pass by itself: the scene has no Cloud Score+ yet."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class Judgement:
         """Why an image is left out: all its scenes are."""
         if any(scene.scene_id not in self.refusals for scene in image.scenes):
             return None
-        first = self.refusals[image.scenes[0].scene_id]
-        count = len(image.scenes)
+        refusals = [self.refusals[scene.scene_id] for scene in image.scenes]
+        first = next((refusal for refusal in refusals if refusal.kind == UNSCORED), refusals[0])
+        count = len(refusals)
         return first if count == 1 else Refusal(first.kind, f"none of its {count} scenes is wanted: {first.reason}")
 
     def cloud_of(self, image: Image) -> float | None:
@@ -89,8 +92,8 @@ def judge(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: 
     check_clouds(clouds, scenes)
     refusals: dict[str, Refusal] = {}
     if clouds.method == "cloud-score-plus" or job.product.method == "best_pixel":
-        scored = find_scored(session, aoi, scenes)
-        unscored = Refusal("no_score", "it has no Cloud Score+ (yet), so its clouds cannot be told")
+        scored = find_scored(session, aoi, scenes, job.cache / "scored.txt")
+        unscored = Refusal(UNSCORED, "it has no Cloud Score+ (yet), so its clouds cannot be told")
         refusals = {scene.scene_id: unscored for scene in scenes if scene.scene_id not in scored}
     judged = [scene for scene in scenes if scene.scene_id not in refusals]
     if clouds.method == "none" or not judged or (clouds.max_fraction is None and not least):

@@ -13,7 +13,7 @@ from pathlib import Path
 from eeflow.beside import product_files, remove_product
 from eeflow.config import Job
 from eeflow.images import Image
-from eeflow.judge import Refusal
+from eeflow.judge import UNSCORED, Refusal
 from eeflow.ledger import Entry, Ledger
 from eeflow.output import readable_size, whole_file
 from eeflow.window import oldest_kept
@@ -27,7 +27,8 @@ _LAST = "9999"
 def known_refusals(job: Job, images: Iterable[Image]) -> dict[str, Refusal]:
     """By image id, why images are not asked for again, as the ledger has it.
 
-    They were rejected by this very job in these versions of their scenes, or were on disk and removed.
+    They were rejected by this very job in these versions of their scenes, or were on disk and removed. A scene that
+    lacked its Cloud Score+ is not among them: it may have one by now.
     """
     ledger, job_hash = Ledger(job.folder), job.content_hash()
     rejections, latest = ledger.rejections(), ledger.by_product_id()
@@ -36,7 +37,7 @@ def known_refusals(job: Job, images: Iterable[Image]) -> dict[str, Refusal]:
         row = rejections.get((image.image_id, tuple(scene.version for scene in image.scenes), job_hash))
         last = latest.get(image.image_id)
         row = row or (last if last and last.status == "removed" else None)
-        if row:
+        if row and row.error_kind != UNSCORED:
             found[image.image_id] = Refusal(str(row.error_kind), str(row.reason))
     return found
 

@@ -183,6 +183,22 @@ def test_what_was_rejected_is_asked_for_again_only_in_another_version(tmp_path, 
     assert set(files(folder)) == {day for day in DAYS if shares[day] >= 0.0001}
 
 
+def test_a_score_that_comes_later_is_noticed_and_one_that_is_known_is_not_asked_for(tmp_path, engine, commands):
+    """The score of one scene is days late, as they are; the scene itself is there all the time."""
+    job = write(tmp_path, bands=["B4"], clouds={"method": "cloud-score-plus"})
+    missing = engine.faults.add("scene_late", scene=f"GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED/{DAYS[1]}*")
+    first = commands("sync", job, "--json")
+    assert first.statuses == dict(zip(DAYS, ["written", "rejected", "written", "written"], strict=True)), first.stderr
+    scored = engine.counts["value:compute"]
+    second = commands("sync", job, "--json")
+    assert second.statuses == {day: "rejected" if day == DAYS[1] else "present" for day in DAYS}
+    assert engine.counts["value:compute"] == scored + 2, "the listing, and the one score that was lacking"
+    engine.faults.end(missing)
+    assert commands("sync", job, "--json").changes == {DAYS[1]: "late"}
+    nothing_new = commands("sync", job, "--json").report
+    assert nothing_new["requests"] == 1, "the listing alone"
+
+
 def test_what_retention_removes_is_not_asked_for_again(tmp_path, commands, folder):
     job = write(tmp_path, output={"quicklook": True, "stac": True})
     commands("sync", job)

@@ -87,6 +87,8 @@ def test_removed_and_rejected_products_are_remembered(filled):
     assert {name: refusal.kind for name, refusal in known.items()} == {"old": "retention", "cloudy": "cloudy"}
     assert known_refusals(job, [image("cloudy", version=2)]) == {}
     assert known_refusals(job.model_copy(update={"bands": ["B8"]}), [image("cloudy")]) == {}
+    ledger.record(replace(row, error_kind="no_score", reason="no Cloud Score+ (yet)", job_hash=job.content_hash()))
+    assert known_refusals(job, [image("cloudy")]) == {}, "it may have one by now"
 
 
 def test_what_would_be_removed_at_once_is_not_wanted(filled):
