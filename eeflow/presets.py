@@ -23,6 +23,8 @@ from eeflow.scenes import Scene, choose_bands
 from eeflow.settings import load_settings
 
 _PUBLIC = "projects/earthengine-public/assets/"
+# Ten times as quick as the one in Python, where PyYAML was built with it.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
@@ -187,7 +189,7 @@ def presets() -> Presets:
 @lru_cache(maxsize=4)
 def _load(path: Path | None, changed_ns: int | None) -> Presets:
     """`changed_ns` is part of the cache's key, so that a file that was edited is read again."""
-    content: Any = yaml.safe_load(resources.files("eeflow").joinpath("presets.yaml").read_text("utf-8"))
+    content: Any = yaml.load(resources.files("eeflow").joinpath("presets.yaml").read_text("utf-8"), _Loader)
     if path is None:
         return Presets.model_validate(content)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,12 +16,13 @@ from eeflow.jobfile import explain
 
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 LOCAL = "local"
+_PREFIX, _ENV_FILE = "EEFLOW_", ".env"
 
 
 class Settings(BaseSettings):
     """The environment's settings, each from `EEFLOW_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="EEFLOW_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_file=_ENV_FILE, extra="ignore", frozen=True)
 
     ee_url: str = Field(HIGH_VOLUME_URL, description="Endpoint; `local` starts eelocal for the run.")
     ee_project: str | None = Field(None, description="Google Cloud project that requests are counted on.")
@@ -49,11 +52,20 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings of the environment.
+    """The settings of the environment, as it is now.
 
     Raises:
         ConfigError: a value that cannot be, or an endpoint that is no URL.
     """
+    ours = frozenset((name, value) for name, value in os.environ.items() if name.upper().startswith(_PREFIX))
+    file = Path(_ENV_FILE).absolute()
+    state = file.stat() if file.exists() else None
+    return _load(ours, file, state and (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=16)
+def _load(_environment: frozenset[tuple[str, str]], _file: Path, _state: tuple[int, int] | None) -> Settings:
+    """The arguments are what settings are read from: every product asks for them, and reading takes milliseconds."""
     try:
         settings = Settings()
     except ValidationError as error:

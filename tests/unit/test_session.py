@@ -128,6 +128,10 @@ def test_settings_are_read_from_a_file_beside_the_work(tmp_path):
     settings = load_settings()
     assert settings.project == "from-file"
     assert settings.max_concurrent == 5
+    (tmp_path / ".env").write_text("EEFLOW_EE_PROJECT=edited\n", encoding="utf-8")
+    assert load_settings().project == "edited"
+    (tmp_path / ".env").unlink()
+    assert load_settings().project is None
 
 
 @pytest.mark.parametrize(
