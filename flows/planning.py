@@ -134,5 +134,14 @@ def describe(drafted: dict[str, Any]) -> str:
             f"about {cost['seconds']:g} s"
         )
     lines.append(f"  latency   {drafted['latency']:g} s a request, as measured just now")
-    lines.append(f"  transport {drafted['transport']}: the quickest by this estimate")
+    lines.append(f"  transport {drafted['transport']}: {_reason(drafted)}")
     return "\n".join(lines)
+
+
+def _reason(drafted: dict[str, Any]) -> str:
+    """Why the transport was taken: the rule is that of `eeflow.plan.make_plan`."""
+    if len(drafted["transports"]) == 1:
+        return "the only one this job may use"
+    if drafted["transport"] == "get_region":
+        return "preferred, since compute_pixels is not estimated to be twice as quick for the whole series"
+    return "estimated to be at least twice as quick as get_region for the whole series"

@@ -299,6 +299,7 @@ def test_plan_counts_scenes_and_products(world, planned, changes, names, bands):
         assert cost["values"] == height * width * 2 * len(names)
     assert f"{width} x {height} pixels of 13 in EPSG:3035" in text
     assert f"  bands     {bands}\n  scenes    4\n  products  {len(names)}, of which 0 are on disk" in text
+    assert "transport get_region: preferred, since compute_pixels is not estimated to be twice as quick" in text
 
 
 def test_plan_tells_what_is_judged_later_and_asks_for_no_pixels(world, planned):
