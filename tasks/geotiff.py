@@ -49,15 +49,24 @@ def _run_name() -> str:
 
 @task(name="write products", task_run_name=_run_name, cache_policy=NO_CACHE)
 def write_task(writing: Writing, products: Sequence[Product]) -> State[list[Entry | Exception]]:
-    """Writes products; for each its entry or why it could not be written, which does not keep the others from it."""
+    """Writes products; for each its entry or why it could not be written, which does not keep the others from it.
+
+    Their blocks are let go when the ledger has them.
+    """
     outcomes = [_outcome(writing, product) for product in products]
-    failed = [f"{product.name}: {e}" for product, e in zip(products, outcomes, strict=True) if isinstance(e, Exception)]
+    done = [(product, rows) for product, rows in zip(products, outcomes, strict=True) if isinstance(rows, list)]
+    Ledger(writing.job.folder).record(*(row for _, rows in done for row in rows))  # one wait for the disk, not 24
+    for product, _ in done:
+        for _, _, key in writing.plan.blocks_of(product):
+            writing.store.discard(key)
+    results = [rows[-1] if isinstance(rows, list) else rows for rows in outcomes]
+    failed = [f"{product.name}: {e}" for product, e in zip(products, results, strict=True) if isinstance(e, Exception)]
     if failed:
-        return Failed(message="; ".join(failed), data=outcomes)
-    return Completed(data=outcomes)
+        return Failed(message="; ".join(failed), data=results)
+    return Completed(data=results)
 
 
-def _outcome(writing: Writing, product: Product) -> Entry | Exception:
+def _outcome(writing: Writing, product: Product) -> list[Entry] | Exception:
     try:
         return _write(writing, product)
     except Exception as error:  # noqa: BLE001  becomes the product's own outcome
@@ -65,8 +74,8 @@ def _outcome(writing: Writing, product: Product) -> Entry | Exception:
         return error
 
 
-def _write(writing: Writing, product: Product) -> Entry:
-    """Writes a product and what belongs beside it; its blocks are let go when the ledger has it."""
+def _write(writing: Writing, product: Product) -> list[Entry]:
+    """Writes a product and what belongs beside it. Returns the ledger's new rows, the product's last."""
     job, plan, store = writing.job, writing.plan, writing.store
     entry, replaced = too_few_valid(job, plan, product, store), []
     if entry is None:
@@ -75,7 +84,4 @@ def _write(writing: Writing, product: Product) -> Entry:
     entry = replace(entry, cloud_fraction=writing.judgement.cloud_of(product.image))
     if entry.on_disk:
         write_beside(job, entry)
-    Ledger(job.folder).record(*replaced, entry)
-    for _, _, key in plan.blocks_of(product):
-        store.discard(key)
-    return entry
+    return [*replaced, entry]
