@@ -9,16 +9,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from eeflow.config import Job, Limits
+from eeflow.errand import Errand, Log, errand
 from eeflow.errors import EEFlowError, LimitExceeded
-from eeflow.session import Session, known_session, workload_tag
+from eeflow.session import Session, known_session
 from eeflow.settings import load_settings
 
 BUDGET_NAME = "budget.sqlite"
+# Requests after which a run that goes on is counted: a run that is killed leaves no more than so many uncounted.
+_COUNT_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,30 @@ class Budget:
 
     def count(self, session: Session, now: datetime | None = None) -> None:
         """Adds what a session has sent since it was counted last, by whichever of its runs."""
-        requests, seconds = session.take_usage()
-        if not requests:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._open() as database:
-            database.execute(
-                "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "requests = requests + excluded.requests, seconds = seconds + excluded.seconds",
-                (self.project, _month(now), requests, seconds),
-            )
+        with session.new_usage() as (requests, seconds):
+            if not (requests or seconds):
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._open() as database:
+                database.execute(
+                    "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                    "requests = requests + excluded.requests, seconds = seconds + excluded.seconds",
+                    (self.project, _month(now), requests, seconds),
+                )
 
-    def check(self, limits: Limits, requests: int, now: datetime | None = None) -> None:
-        """Raises LimitExceeded when that many more requests are beyond the month's budget."""
+    def check(self, limits: Limits, requests: int, now: datetime | None = None, spent: Spent | None = None) -> None:
+        """Raises LimitExceeded when that many more requests are beyond the month's budget.
+
+        Args:
+            limits: of the job.
+            requests: that are still to be sent.
+            now: the moment that says which month it is.
+            spent: in that month, where it is known better than it has been counted.
+        """
         most, seconds = limits.max_requests_per_month, limits.max_eecu_seconds_per_month
         if most is None and seconds is None:
             return
-        spent, month = self.spent(now), _month(now)
+        spent, month = spent or self.spent(now), _month(now)
         further = "Wait for the next month (UTC), take less, or raise the limit."
         if most is not None and spent.requests + requests > most:
             raise LimitExceeded(
@@ -102,15 +112,45 @@ class Budget:
             ) from error
 
 
+class _Meter:
+    """Counts the requests of a run while it sends them, and lets none through that is beyond the month's budget."""
+
+    def __init__(self, budget: Budget, limits: Limits):
+        self._budget, self._limits = budget, limits
+        self._counted: Spent | None = None
+        self._at = Spent()
+
+    def admit(self, session: Session) -> None:
+        """Called before each request, by one thread at a time. Raises LimitExceeded."""
+        if self._counted is None or session.requests - self._at.requests >= _COUNT_EVERY:
+            self._budget.count(session)
+            # What this process sends from here on, for whichever of its runs, comes on top of what all have sent.
+            self._counted, self._at = self._budget.spent(), Spent(session.requests, session.answer_seconds)
+        spent = Spent(
+            self._counted.requests + session.requests - self._at.requests,
+            self._counted.seconds + session.answer_seconds - self._at.seconds,
+        )
+        self._budget.check(self._limits, 1, spent=spent)
+
+
 @contextmanager
-def metered(job: Job) -> Iterator[Budget]:
-    """Within this, requests carry the job's workload tag; at its end, however it ends, they are counted."""
+def metered(job: Job, log: Log | None = None) -> Iterator[Budget]:
+    """Within this, requests are sent for the job: tagged, logged, counted, and only while its month's budget lasts.
+
+    Args:
+        job: whose requests they are.
+        log: of its run; without, its requests are not told of.
+
+    Raises:
+        LimitExceeded: within this, by the request that would be one too many.
+    """
     budget = Budget(job.cache, load_settings().project or "default")
-    before = workload_tag.set(job.workload_tag)
+    own = Errand(job.name, job.workload_tag, admit=_Meter(budget, job.limits).admit)
+    before = errand.set(replace(own, log=log) if log else own)
     try:
         yield budget
     finally:
-        workload_tag.reset(before)
+        errand.reset(before)
         if session := known_session():
             budget.count(session)
 

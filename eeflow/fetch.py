@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 
 from eeflow.blocks import Block, BlockStore
+from eeflow.errand import errand
 from eeflow.errors import (
     BadAnswer,
     RequestError,
@@ -28,7 +30,6 @@ from eeflow.transport import TRANSPORTS
 MOST_SPLITS = 24
 # How often a request may be refused as one too many before its task has to wait and try the batch again.
 ADMISSIONS = 5
-# Refusals that a packed request would meet unpacked too.
 # What an endpoint says that does not know how bands are packed; any other refusal is of the request itself.
 _UNKNOWN_TO_IT = re.compile(
     r"algorithm|function|not (implemented|supported|known)|unsupported|unknown|Collection\.map|"
@@ -197,6 +198,7 @@ class _Batch:
             return []
         if not self.control.sizes.admits(request):
             return part.split()
+        errand.set(whose := errand.get().of_request(request.title))  # in this call's own context
         series = replace(self.series, packing=False) if self.control.plainly.is_set() else self.series
         try:
             with self.control.sizes.attempt(request):
@@ -204,7 +206,9 @@ class _Batch:
         except RequestTooLarge as error:
             with self._counting:
                 self.splits += 1
-            return self._split(part, error)
+            pieces = self._split(part, error)
+            whose.tell(logging.INFO, "too large, asked for in %d parts", len(pieces))
+            return pieces
         except RequestError as error:
             if not (series.packing and request.transport == "get_region" and _UNKNOWN_TO_IT.search(str(error))):
                 raise
@@ -238,8 +242,9 @@ class _Batch:
         try:
             with _decoding:
                 blocks = TRANSPORTS[request.transport].read(unpack(body), series, request)
-        except BadAnswer:
+        except BadAnswer as error:
             self.session.count_failure()
+            errand.get().tell(logging.WARNING, "%s", error)
             raise
         for image_id, key in _keys(series, request).items():
             self.store.save(key, blocks[image_id])

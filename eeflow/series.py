@@ -98,6 +98,17 @@ class Request:
         """Pixels of all its images and bands."""
         return self.rows * len(self.bands)
 
+    @property
+    def title(self) -> str:
+        """What it asks for, in a line for people."""
+        first, others = self.image_ids[0], len(self.image_ids) - 1
+        images = f"{first} and {others} more" if others else first
+        window = self.window
+        return (
+            f"{images}, {' '.join(self.bands)}, {window.height} x {window.width} pixels from row {window.row}, column "
+            f"{window.col}"
+        )
+
     def split(self) -> list[Request]:
         """Smaller requests for the same pixels: window in 4, then images in 2, then bands in 2.
 

@@ -7,6 +7,7 @@ with the slowest parser. REST reference: https://developers.google.com/earth-eng
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 from eeflow import __version__
+from eeflow.errand import errand
 from eeflow.errors import (
     AccessDenied,
     BadAnswer,
@@ -56,12 +58,9 @@ _initialising = threading.Lock()
 _gates: dict[Settings, Gate] = {}
 _sessions: dict[Settings, Session] = {}
 
-workload_tag: ContextVar[str | None] = ContextVar("workload_tag", default=None)
-"""What Earth Engine counts this context's compute under: https://developers.google.com/earth-engine/guides/usage"""
-
 
 class _Threads(ThreadPoolExecutor):
-    """Threads in which work has the context, and so the workload tag, of whoever submitted it."""
+    """Threads in which work has the context, and so the errand, of whoever submitted it."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         """As the pool's own."""
@@ -75,6 +74,7 @@ class Session:
     Attributes:
         requests: requests sent so far; pixels and listings alike.
         failures: requests that failed so far, for whatever reason.
+        answer_seconds: that Earth Engine took to answer them.
         quickest: seconds of the quickest answer so far; None before the first.
         restricted: whether Earth Engine said with its last answer that the project's compute is used up.
         threads: one for each request that may be in flight, and some more that decode meanwhile.
@@ -85,11 +85,11 @@ class Session:
     gate: Gate
     requests: int = 0
     failures: int = 0
+    answer_seconds: float = 0.0
     quickest: float | None = None
     restricted: bool = False
-    _answer_seconds: float = 0.0
     _taken: tuple[int, float] = (0, 0.0)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         """Opens nothing: the threads are made as they are needed."""
@@ -127,20 +127,29 @@ class Session:
         with self._lock:
             self.failures += 1
 
-    def take_usage(self) -> tuple[int, float]:
-        """Requests sent since this was asked last, and the seconds that Earth Engine took to answer them."""
+    @contextmanager
+    def new_usage(self) -> Iterator[tuple[int, float]]:
+        """Requests begun since this was asked last, and the seconds that Earth Engine took to answer.
+
+        No request begins, and nobody else is told of these, until whoever asks has written them down.
+        """
         with self._lock:
-            requests, seconds = self.requests - self._taken[0], self._answer_seconds - self._taken[1]
-            self._taken = self.requests, self._answer_seconds
-        return requests, seconds
+            requests, seconds = self.requests, self.answer_seconds
+            yield requests - self._taken[0], seconds - self._taken[1]
+            self._taken = requests, seconds
 
     def _send(self, verb: str, method: str, body: dict[str, Any] | None = None) -> bytes:
         url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/{method}"
-        if body and (tag := workload_tag.get()):
-            body = body | {"workloadTag": tag}
+        whose = errand.get()
+        whose = whose if whose.request_id else whose.of_request()
+        if body and whose.tag:
+            body = body | {"workloadTag": whose.tag}
         with self.gate.slot() as entered:
+            with self._lock:
+                whose.admit(self)
+                self.requests += 1
             try:
-                answer = self._exchange(verb, url, orjson.dumps(body) if body else None)
+                answer = self._exchange(verb, url, orjson.dumps(body) if body else None, whose.request_id)
                 self._answered(time.monotonic() - entered)
             except RequestError as error:
                 if isinstance(error, TooManyRequests):
@@ -148,11 +157,12 @@ class Session:
                 if isinstance(error, TransientError) and error.retry_after:
                     self.gate.hold(error.retry_after)
                 self.count_failure()
+                whose.tell(logging.WARNING, "%s failed after %.2f s: %s", method, time.monotonic() - entered, error)
                 raise
             finally:
                 with self._lock:
-                    self.requests += 1
-                    self._answer_seconds += time.monotonic() - entered
+                    self.answer_seconds += time.monotonic() - entered
+        whose.tell(logging.DEBUG, "%s answered in %.2f s, %d bytes", method, time.monotonic() - entered, len(answer))
         return answer
 
     def _answered(self, seconds: float) -> None:
@@ -160,13 +170,17 @@ class Session:
         with self._lock:
             self.quickest = min(seconds, self.quickest or seconds)
 
-    def _exchange(self, verb: str, url: str, body: bytes | None) -> bytes:
+    def _exchange(self, verb: str, url: str, body: bytes | None, request_id: str) -> bytes:
         try:
             response = self.http.request(
                 verb,
                 url,
                 data=body,
-                headers={"Content-Type": "application/json", "X-Goog-User-Project": str(self.settings.project)},
+                headers={
+                    "Content-Type": "application/json",
+                    "X-Goog-User-Project": str(self.settings.project),
+                    "X-Request-Id": request_id,
+                },
                 params={"prettyPrint": "false", "alt": "json"},
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 allow_redirects=False,

@@ -86,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
                 time.monotonic() - begin,
                 len(answer.body),
                 message,
+                request.headers.get("x-request-id", ""),
             )
         finally:
             engine.stats.leave(entry)

@@ -10,7 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Entry:
-    """One answered request in the log."""
+    """One answered request in the log.
+
+    Attributes:
+        request_id: what the caller calls it, in a header `X-Request-Id`.
+    """
 
     operation: str
     method: str
@@ -19,6 +23,7 @@ class Entry:
     seconds: float
     bytes: int
     message: str = ""
+    request_id: str = ""
 
 
 @dataclass

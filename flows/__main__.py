@@ -175,6 +175,7 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
 def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
     """Runs a flow, prints its report, and exits with what the report says."""
     from flows.progress import watcher  # noqa: PLC0415
+    from flows.report import RunReport  # noqa: PLC0415
     from flows.server import make_prefect_home, temporary_server  # noqa: PLC0415
 
     make_prefect_home()
@@ -192,6 +193,8 @@ def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **option
         typer.echo(f"warning: {warning}", err=True)
     if report.failed:
         typer.echo(f"error: {report.error}", err=True)
+        if isinstance(report, RunReport) and report.limit:
+            sys.exit(ExitStatus.WRONG_INPUT)
         sys.exit(ExitStatus.PARTLY if report.some_done else ExitStatus.FAILED)
 
 

@@ -77,7 +77,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
     job = with_preset(job)
     window = sync_window(job) if kind == "sync" else download_window(job)
     aoi = load_aoi_task(job.aoi)
-    with earth_engine(), exclusive(job.folder), metered(job) as budget, leased_slots():
+    with earth_engine(), exclusive(job.folder), metered(job, get_run_logger()) as budget, leased_slots():
         budget.check(job.limits, requests=1)
         session = connect_task()
         tally = Tally(session.requests, session.failures)
@@ -100,6 +100,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
             disappeared=[entry.path for entry in disappeared],
             removed=[entry.path for entry in removed],
             warnings=[RESTRICTED] if session.restricted else [],
+            limit=str(tally.limit) if tally.limit else None,
         )
     show(report, job, kind)
     if report.failed:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.futures import PrefectFuture
 
-from eeflow.errors import AccessDenied, IncompleteProduct, RequestError, Stopped, TransientError
+from eeflow.errors import AccessDenied, IncompleteProduct, LimitExceeded, RequestError, Stopped, TransientError
 from eeflow.fetch import Control, Receipt
 from eeflow.ledger import Entry
 from eeflow.plan import Product
@@ -45,9 +45,14 @@ class Tally:
         refused = [e for e in self.errors if isinstance(e, RequestError) and not isinstance(e, AccessDenied)]
         return any(not isinstance(error, TransientError) or self.fetched == 0 for error in refused)
 
+    @property
+    def limit(self) -> LimitExceeded | None:
+        """The limit that was met on the way."""
+        return next((error for error in self.errors if isinstance(error, LimitExceeded)), None)
+
     def why_not(self, product: Product) -> Exception:
         """Why a product is not there."""
-        unknown = self.errors[0] if self.errors else IncompleteProduct("its pixels were not fetched")
+        unknown = self.limit or next(iter(self.errors), IncompleteProduct("its pixels were not fetched"))
         return self.failed.get(product.key, unknown)
 
 

@@ -45,6 +45,7 @@ class RunReport:
         disappeared: products, by path, whose scenes Earth Engine does not list any more; they are kept.
         removed: products, by path, that `retention` does not keep.
         warnings: what people should know of.
+        limit: which limit of the job was met on the way, so that not all was asked for.
     """
 
     job: str
@@ -58,6 +59,7 @@ class RunReport:
     disappeared: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    limit: str | None = None
 
     @property
     def failed(self) -> list[ProductReport]:

@@ -79,7 +79,7 @@ def _run_name() -> str:
 def fetch_task(batch: Batch, fetching: Fetching) -> Receipt:
     """Fetches a batch into the store. Its result is a receipt; the pixels are in the store."""
     # For itself where it is in a process of its own, else with the run.
-    with leased_slots(), metered(fetching.job):
+    with leased_slots(), metered(fetching.job, log := get_run_logger()):
         receipt = fetch_batch(current_session(), batch.series, batch.requests, fetching.store, fetching.control)
-    get_run_logger().info("%d requests, %d blocks, %d splits", receipt.requests, len(receipt.keys), receipt.splits)
+    log.info("%d requests, %d blocks, %d splits", receipt.requests, len(receipt.keys), receipt.splits)
     return receipt

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import rasterio
 import yaml
 from commands import Commands
-from prefect_server import until
+from prefect_server import find, until
 
 from eeflow.budget import Budget
 from eeflow.ledger import Ledger
@@ -231,7 +232,8 @@ def test_the_months_budget_counts_everything_and_stops_before_it_spends(tmp_path
     job = write(tmp_path)
     budget = Budget(tmp_path / "data" / ".eeflow", "budget")
     before = sum(engine.counts.values())
-    with Commands(environment | {"EEFLOW_EE_PROJECT": "budget"}) as commands:
+    logged = environment | {"EEFLOW_EE_PROJECT": "budget", "PREFECT_LOGGING_LEVEL": "INFO"}
+    with Commands(logged) as commands:
         refused = commands("sync", job, "--set", "limits.max_requests_per_month=2")
         assert refused.code == 2
         assert "has sent 2 requests in" in refused.stderr
@@ -248,6 +250,22 @@ def test_the_months_budget_counts_everything_and_stops_before_it_spends(tmp_path
         over = commands("sync", job, "--set", "limits.max_eecu_seconds_per_month=0.000001")
         assert over.code == 2
         assert f"EECU-seconds in {datetime.now(UTC):%Y-%m}" in over.stderr
+
+        job = write(tmp_path, name="retried", fan_out="bands", transport="get_region")
+        engine.faults.add("503", operation="getRegion", contains='"B4"', count=1)
+        most = budget.spent().requests + 1 + 2  # the listing, and a request a band: none for trying again
+        stopped = commands("sync", job, "--set", f"limits.max_requests_per_month={most}")
+        assert stopped.code == 2
+        assert f"and this run needs 1 more; limits.max_requests_per_month is {most:,}." in stopped.stderr
+        assert sum(engine.counts.values()) - before == budget.spent().requests == most
+        assert files(tmp_path / "data" / "retried") == {}
+        assert set(commands("sync", job, "--json").statuses.values()) == {"written"}
+        assert budget.spent().requests == most + 1 + 1, "the listing, and the band that was lacking"
+    [failed] = [entry for entry in engine.log if entry.status == 503]
+    logs = {"logs": {"level": {"ge_": 30}}, "sort": "TIMESTAMP_DESC"}
+    told = [log["message"] for log in find(environment, "logs", logs) if failed.request_id in log["message"]]
+    assert len(told) == 1
+    assert re.match(r"request \w+ of retried, 20240504T\w+ and 3 more, B4, \d+ x \d+ pixels .* failed .* 503", told[0])
 
 
 def test_restricted_mode_is_told(tmp_path, prefect_environment):

@@ -11,6 +11,8 @@
 """
 
 import json
+import logging
+import re
 import stat
 import subprocess
 import sys
@@ -271,3 +273,47 @@ def test_eeflow_says_that_a_wrong_key_is_not_accepted(engine, key, client, monke
     monkeypatch.setenv("EEFLOW_EE_URL", engine.url)
     with pytest.raises(AccessDenied, match="Invalid JWT Signature"):
         connect(load_settings())
+
+
+def test_eeflows_log_names_each_request_and_never_a_secret(engine, key, client, monkeypatch, caplog):
+    """Every logger at its most talkative, with a request that fails, one whose token has expired, and one that signs in
+    with a key that is not known."""
+    from eeflow.errand import Errand, errand
+    from eeflow.errors import AccessDenied, TransientError
+    from eeflow.session import connect
+    from eeflow.settings import load_settings
+
+    for name in (None, "eeflow", "google", "google.auth", "urllib3", "requests"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    monkeypatch.setenv("EEFLOW_EE_CREDENTIALS", str(key))
+    monkeypatch.setenv("EEFLOW_EE_URL", engine.url)
+    token = errand.set(Errand("farm", log=logging.getLogger("eeflow")).of_request("S1 and 2 more, B4"))
+    try:
+        session = connect(load_settings())
+        engine.faults.add("503", count=1)
+        with pytest.raises(TransientError):
+            session.value(ee.Number(1))
+        assert session.value(ee.Number(1)) == 1
+        used = session.http.credentials.token
+        engine.identity.expire()
+        assert session.value(ee.Number(1)) == 1
+        assert session.http.credentials.token != used
+        other = Identity("local-project", 60)
+        other.write_key(key.with_name("other.json"), engine.url)
+        monkeypatch.setenv("EEFLOW_EE_CREDENTIALS", str(key.with_name("other.json")))
+        with pytest.raises(AccessDenied):
+            connect(load_settings())
+    finally:
+        errand.reset(token)
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "eeflow"]
+    [failed] = [line for line in lines if " failed after " in line and "503" in line]
+    request_id = re.match(r"request ([0-9a-f]{8}) of farm, S1 and 2 more, B4: value:compute failed", failed)[1]
+    assert [entry.status for entry in engine.log if entry.request_id == request_id][1:3] == [503, 200]
+    secrets = {used, session.http.credentials.token}
+    for path in (key, key.with_name("other.json")):
+        secrets |= {line for line in json.loads(path.read_text())["private_key"].splitlines() if "PRIVATE" not in line}
+    told = "\n".join(map(logging.Formatter().format, caplog.records))
+    assert "google" in {record.name.partition(".")[0] for record in caplog.records}
+    assert len(secrets) > 10
+    assert not [secret for secret in secrets if secret in told]

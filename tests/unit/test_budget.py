@@ -1,5 +1,6 @@
 """What a month's requests are counted as, and when no more may be sent."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -17,8 +18,9 @@ class Sent:
     def __init__(self, *usages):
         self.usages = list(usages)
 
-    def take_usage(self):
-        return self.usages.pop(0) if self.usages else (0, 0.0)
+    @contextmanager
+    def new_usage(self):
+        yield self.usages.pop(0) if self.usages else (0, 0.0)
 
 
 def test_counts_by_project_and_month(tmp_path):
