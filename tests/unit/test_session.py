@@ -12,10 +12,12 @@ import ee
 import pytest
 
 from eeflow import session
+from eeflow.budget import metered
 from eeflow.errors import (
     AccessDenied,
     BadAnswer,
     ConfigError,
+    LimitExceeded,
     RequestError,
     RequestTooLarge,
     TooManyRequests,
@@ -383,3 +385,15 @@ def test_failures_are_counted_and_successes_are_not(service):
         connection.value(ee.Number(1))
     assert connection.value(ee.Number(1)) == 1
     assert (connection.requests, connection.failures) == (2, 1)
+
+
+def test_a_months_budget_is_not_exceeded_by_many_threads(service, make_job):
+    """The month is looked at before the first request and again after twenty."""
+    service.answers = [(200, {}, b'{"result": 1}')] * 40
+    connection = session_to(service.url)
+    with metered(make_job(limits={"max_requests_per_month": 33})):
+        futures = [connection.threads.submit(connection.value, ee.Number(1)) for _ in range(40)]
+        errors = [error for future in futures if (error := future.exception())]
+    assert len(service.asked) == connection.requests == 33
+    assert {type(error) for error in errors} == {LimitExceeded}
+    assert "and this run needs 1 more; limits.max_requests_per_month is 33." in str(errors[0])
