@@ -27,7 +27,7 @@ from flows.local import earth_engine
 from flows.page import show_campaign
 from flows.progress import Stage, stopping, watcher
 from flows.report import CampaignReport, JobOutcome
-from flows.stale import end_jobs_of_crashed_campaigns
+from flows.stale import end_dead_runs
 
 # While the Prefect server is away, say to be started again, a job waits: it fails when it stays away for five minutes.
 # Earth Engine's errors are of other classes.
@@ -49,7 +49,7 @@ def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:
         The campaign's report; the run counts as failed when a job is.
     """
     started = time.monotonic()
-    end_jobs_of_crashed_campaigns()
+    end_dead_runs()
     jobs = in_turn(chosen(campaign.make_jobs(), only))
     with earth_engine():
         session = current_session()

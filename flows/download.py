@@ -35,6 +35,7 @@ from flows.page import show
 from flows.pipeline import Tally, carry_out
 from flows.report import Change, ProductReport, RunReport, Status
 from flows.runner import task_runner
+from flows.stale import end_dead_runs
 from tasks.aoi import load_aoi_task
 from tasks.beside import finish_folder_task
 from tasks.clouds import judge_task
@@ -74,6 +75,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
         fresh: ask for everything again.
     """
     started = time.monotonic()
+    end_dead_runs()
     job = with_preset(job)
     window = sync_window(job) if kind == "sync" else download_window(job)
     aoi = load_aoi_task(job.aoi)

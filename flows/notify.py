@@ -22,6 +22,9 @@ from flows.page import NEW_DATA
 
 _ONCE = timedelta(seconds=30)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
+# What a worker says of a run that it is about to start; importing Prefect and the flow takes its time on a busy machine.
+_BEGINS = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
+_LONGEST_START_SECONDS = 300
 _ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")}
 # Those of other projects on the server may tell more seldom that they live.
 _FLOWS = ["download", "sync", "campaign"]
@@ -85,7 +88,12 @@ def apply(notifications: Notifications) -> list[str]:
     """Makes blocks and automations, or renews those of the same names; a line about each."""
     told = []
     if notifications.crashed_after_seconds:
-        told.append(_renew(_crashed(notifications.crashed_after_seconds)))
+        seconds = notifications.crashed_after_seconds
+        told.append(
+            _renew(_dead("crashed runs", {_HEARTBEAT}, seconds, "It has not told for {} s that it lives: killed."))
+        )
+        longest = max(seconds, _LONGEST_START_SECONDS)
+        told.append(_renew(_dead("runs that never began", _BEGINS, longest, "It has not begun within {} s: killed.")))
     for receiver in notifications.notify:
         if address := os.environ.get(receiver.variable):
             told += [_renew(automation) for automation in _automations(receiver, _block(receiver, address))]
@@ -155,18 +163,21 @@ def _automations(receiver: Receiver, block_id: Any) -> list[Automation]:
     ]
 
 
-def _crashed(seconds: int) -> Automation:
+def _dead(name: str, after: set[str], seconds: int, message: str) -> Automation:
     trigger = EventTrigger(
         posture=Posture.Proactive,
-        after={_HEARTBEAT},
+        after=after,
         expect={_HEARTBEAT, *_ENDS},
         match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related={"prefect.resource.role": "flow", "prefect.resource.name": _FLOWS},
         for_each={"prefect.resource.id"},
         within=timedelta(seconds=seconds),
     )
-    action = ChangeFlowRunState(state="CRASHED", message=f"It has not told for {seconds} s that it lives: killed.")
-    return Automation(name="eeflow crashed runs", trigger=trigger, actions=[action])
+    return Automation(
+        name=f"eeflow {name}",
+        trigger=trigger,
+        actions=[ChangeFlowRunState(state="CRASHED", message=message.format(seconds))],
+    )
 
 
 def _renew(automation: Automation) -> str:
