@@ -22,7 +22,7 @@ from flows.page import NEW_DATA
 
 _ONCE = timedelta(seconds=30)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-# What a worker says of a run that it is about to start; importing Prefect and the flow takes its time on a busy machine.
+# What a worker says of a run that it is about to start, which takes a while on a busy machine.
 _BEGINS = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
 _LONGEST_START_SECONDS = 300
 _ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")}
