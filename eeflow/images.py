@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -26,11 +26,13 @@ class Image:
         image_id: the scene's id, or the day (and orbit) or period that its scenes are of.
         scenes: in the order they are merged: where several have a value, a mosaic shows the last one's.
         stem: of file names, after the job's; empty where the job's name says it all.
+        left_out: ids of scenes that it would have, were they wanted, and why they are not.
     """
 
     image_id: str
     scenes: tuple[Scene, ...]
     stem: str
+    left_out: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def time_start(self) -> datetime | None:

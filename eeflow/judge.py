@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -45,10 +45,12 @@ class Judgement:
     Attributes:
         cloud: by scene id, the share of cloud over the area, 0 to 1; without those that have no pixel there.
         refusals: by scene id, why it is left out.
+        unseen: ids of scenes that are still to be looked at, and count as wanted until then.
     """
 
     cloud: Mapping[str, float] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
 
     def of(self, image: Image) -> Refusal | None:
         """Why an image is left out: all its scenes are."""
@@ -58,6 +60,11 @@ class Judgement:
         first = next((refusal for refusal in refusals if refusal.kind == UNSCORED), refusals[0])
         count = len(refusals)
         return first if count == 1 else Refusal(first.kind, f"none of its {count} scenes is wanted: {first.reason}")
+
+    def reasons(self, image: Image) -> dict[str, str]:
+        """By scene id, why scenes of an image are left out."""
+        ids = (scene.scene_id for scene in image.scenes)
+        return {scene_id: self.refusals[scene_id].reason for scene_id in ids if scene_id in self.refusals}
 
     def cloud_of(self, image: Image) -> float | None:
         """Share of cloud over the area: the mean of the image's scenes."""
@@ -74,7 +81,9 @@ def is_judged(job: Job) -> bool:
     return clouds.method != "none" or product.method in ("least_cloudy", "best_pixel")
 
 
-def judge(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: BlockStore) -> Judgement:
+def judge(
+    session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: BlockStore, *, looking: bool = True
+) -> Judgement:
     """Looks at the cloud of all scenes, coarsely, in one request for hundreds of them.
 
     Args:
@@ -83,6 +92,7 @@ def judge(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: 
         aoi: the area.
         scenes: of the job.
         store: keeps what was looked at, so that a later run does not ask again.
+        looking: whether to look at what is not in the store; else only lists are asked for.
 
     Raises:
         ConfigError: cloud cannot be told so for these scenes.
@@ -98,13 +108,18 @@ def judge(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: 
     judged = [scene for scene in scenes if scene.scene_id not in refusals]
     if clouds.method == "none" or not judged or (clouds.max_fraction is None and not least):
         return Judgement({}, refusals)
-    cloud = _look(session, job, aoi, judged, store)
+    series, window = _looks(job, aoi, judged)
+    if looking:
+        _look(session, series, window, store)
+    blocks = {scene.scene_id: store.load(series.block_key(scene.scene_id, ("cloud",), window)) for scene in judged}
+    shares = {scene_id: cloud_fraction(series.grid, block, aoi) for scene_id, block in blocks.items() if block}
+    cloud = {scene_id: fraction for scene_id, fraction in shares.items() if fraction is not None}
     limit = 1.0 if clouds.max_fraction is None else clouds.max_fraction
     for scene_id, fraction in cloud.items():
         if fraction > limit:
             text = f"cloud over {fraction:.1%} of the area; clouds.max_fraction is {limit:.1%}"
             refusals[scene_id] = Refusal("cloudy", text)
-    return Judgement(cloud, refusals)
+    return Judgement(cloud, refusals, frozenset(scene_id for scene_id, block in blocks.items() if block is None))
 
 
 def judged_images(
@@ -112,33 +127,29 @@ def judged_images(
 ) -> list[Image]:
     """The images of the scenes that are wanted, and those of which no scene is, by time; errors as in `make_images`."""
     wanted = [scene for scene in scenes if scene.scene_id not in judgement.refusals]
-    images = make_images(job, wanted, longitude, judgement.cloud, now)
-    there = {image.image_id for image in images}
+    images = {image.image_id: image for image in make_images(job, wanted, longitude, judgement.cloud, now)}
     if len(wanted) < len(scenes):
         shares = {scene.scene_id: judgement.cloud.get(scene.scene_id, 1.0) for scene in scenes}
-        every = make_images(job, scenes, longitude, shares, now)
-        images += [image for image in every if image.image_id not in there]
-    return sorted(images, key=lambda image: (str(image.time_start or ""), image.image_id))
+        for whole in make_images(job, scenes, longitude, shares, now):
+            image = images.get(whole.image_id, whole)
+            images[whole.image_id] = replace(image, left_out=judgement.reasons(whole))
+    return sorted(images.values(), key=lambda image: (str(image.time_start or ""), image.image_id))
 
 
-def _look(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: BlockStore) -> dict[str, float]:
+def _looks(job: Job, aoi: AOI, scenes: Sequence[Scene]) -> tuple[Series, Window]:
+    """What is looked at: a band of cloud on a coarse grid, in one window."""
     grid = judging_grid(job, aoi, scenes)
     flag = CloudFlag(job.clouds.model_copy(update={"max_fraction": None, "mask": True}))  # neither changes what is seen
     recipe = Recipe(made=(flag,))
     series = make_series(job, [Image(scene.scene_id, (scene,), "") for scene in scenes], ["cloud"], grid, recipe)
-    height, width = grid.shape
-    together = max(1, MAX_ROWS // (height * width))
-    ids = [scene.scene_id for scene in scenes]
-    window = Window(0, 0, height, width)
+    return series, Window(0, 0, *grid.shape)
+
+
+def _look(session: Session, series: Series, window: Window, store: BlockStore) -> None:
+    together = max(1, MAX_ROWS // window.size)
+    ids = [image.image_id for image in series.images]
     parts = [tuple(ids[start : start + together]) for start in range(0, len(ids), together)]
     fetch_batch(session, series, [Request(part, ("cloud",), window) for part in parts], store, Control())
-    fractions = {scene_id: _fraction(series, scene_id, window, aoi, store) for scene_id in ids}
-    return {scene_id: fraction for scene_id, fraction in fractions.items() if fraction is not None}
-
-
-def _fraction(series: Series, scene_id: str, window: Window, aoi: AOI, store: BlockStore) -> float | None:
-    block = store.load(series.block_key(scene_id, ("cloud",), window))
-    return cloud_fraction(series.grid, block, aoi) if block else None
 
 
 def judging_grid(job: Job, aoi: AOI, scenes: Sequence[Scene]) -> GeoBox:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "DROP TABLE products_1",
     ),
+    ("ALTER TABLE products ADD COLUMN left_out TEXT NOT NULL DEFAULT '{}'",),
 )
 
 
@@ -85,6 +86,7 @@ class Entry:
         key: content hash of the product.
         scene_ids: the scenes it is made of.
         versions: their versions, in the same order.
+        left_out: scenes of its day or period that the job does not want, and why.
         time_start: of its first scene or period, ISO 8601; None where it has no time.
         time_end: of its last scene, or the end (exclusive) of its period.
         sha256: of the file; None when it is not on disk.
@@ -123,6 +125,7 @@ class Entry:
     cloud_fraction: float | None = None
     tries: int = 1
     seconds: float | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def on_disk(self) -> bool:
@@ -136,9 +139,14 @@ class Entry:
             return 0.0
         return self.valid_pixels / max(1, self.valid_pixels + (self.masked_pixels or 0) + (self.missed_pixels or 0))
 
+    @property
+    def remark(self) -> str:
+        """For people: why it is not there, or what it was made without; empty where there is nothing to say."""
+        return self.reason or without(self.left_out, len(self.scene_ids))
+
 
 _COLUMNS = tuple(field.name for field in fields(Entry))
-_LISTS = ("scene_ids", "versions")
+_LISTS, _MAPPINGS = ("scene_ids", "versions"), ("left_out",)
 
 
 @dataclass(frozen=True)
@@ -232,6 +240,20 @@ class Ledger:
             ) from error
 
 
+def without(left_out: Mapping[str, str], used: int) -> str:
+    """What a product was made without, for people; empty where it has all its scenes.
+
+    Args:
+        left_out: by scene id, why scenes were left out.
+        used: how many were not.
+    """
+    if not left_out:
+        return ""
+    scene_id, why = next(iter(left_out.items()))
+    example = f", such as {scene_id}" if len(left_out) > 1 else f", {scene_id}"
+    return f"{len(left_out)} of {len(left_out) + used} scenes left out{example}: {why}"
+
+
 def job_folders(root: Path) -> list[Path]:
     """The folders of jobs, which have a ledger, at or below `root`.
 
@@ -248,12 +270,13 @@ def job_folders(root: Path) -> list[Path]:
 
 def _to_row(entry: Entry) -> dict[str, Any]:
     row = {name: getattr(entry, name) for name in _COLUMNS}  # asdict would copy every value
-    return row | {name: json.dumps(row[name]) for name in _LISTS}
+    return row | {name: json.dumps(row[name]) for name in (*_LISTS, *_MAPPINGS)}
 
 
 def _to_entry(row: tuple[Any, ...]) -> Entry:
     values = dict(zip(_COLUMNS, row, strict=True))
-    return Entry(**values | {name: tuple(json.loads(values[name])) for name in _LISTS})
+    lists = {name: tuple(json.loads(values[name])) for name in _LISTS}
+    return Entry(**values | lists | {name: json.loads(values[name]) for name in _MAPPINGS})
 
 
 def _migrate(database: sqlite3.Connection, path: Path) -> None:

@@ -84,6 +84,7 @@ def _of(job: Job, plan: Plan, product: Product) -> Entry:
         key=product.key,
         scene_ids=tuple(scene.scene_id for scene in image.scenes),
         versions=tuple(scene.version for scene in image.scenes),
+        left_out=dict(image.left_out),
         time_start=image.time_start.isoformat() if image.time_start else None,
         time_end=image.time_end.isoformat() if image.time_end else None,
         grid_hash=grid_hash(plan.series.grid),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -141,6 +142,14 @@ def _make_products(
         get_run_logger().warning("%s was refused (%s); going on with the other.", plan.transport, tally.errors[0])
         plan, tally.errors = plan.other, []
         carry_out(Writing(job, plan, store, judgement), wanted, tally, fresh)
+    # A scene that came since, and is not wanted, leaves the product as it is.
+    ledger.record(
+        *(
+            replace(entry, left_out=product.image.left_out)
+            for product in plan.products
+            if (entry := on_disk.get(product.key)) and entry.left_out != product.image.left_out
+        )
+    )
     lacking = [product for product in wanted if product.key not in tally.written]
     ledger.record(*(failed(job, plan, product, tally.why_not(product)) for product in lacking))
     ledger.record(
@@ -175,6 +184,7 @@ def _product_report(
         status=status,
         error=reason,
         change=_change(product, before) if status == "written" else None,
+        left_out=dict(product.image.left_out),
     )
 
 

@@ -106,7 +106,7 @@ def _print_table(path: Path, rows: list[Entry]) -> None:
         table.add_column(name, no_wrap=True)
     for name in ("valid", "cloud", "size"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("reason", overflow="fold")
+    table.add_column("remark", overflow="fold")
     for row in sorted(rows, key=lambda row: (row.time_start or "", row.path)):
         table.add_row(
             (row.time_start or "")[:16].replace("T", " "),
@@ -115,7 +115,7 @@ def _print_table(path: Path, rows: list[Entry]) -> None:
             "" if row.valid_pixels is None else f"{row.valid_fraction:.1%}",
             "" if row.cloud_fraction is None else f"{row.cloud_fraction:.1%}",
             readable_size(row.size),
-            Text(row.reason or ""),
+            Text(row.remark),
         )
     console = Console()
     # A pipe has no width of its own; a table cut to 80 columns would lose what is looked for.

@@ -47,11 +47,11 @@ def run_page(report: RunReport) -> str:
     """A run as Markdown: what it did, the picture of the product with the most valid pixels, a row for each product."""
     rows = [
         f"| {_link(product)} | {(product.time_start or '')[:16].replace('T', ' ')} | {_size(product)} | "
-        f"{_percent(product.valid_fraction)} | {product.status} | {_cell(product.error)} |"
+        f"{_percent(product.valid_fraction)} | {product.status} | {_cell(product.remark)} |"
         for product in report.products[:_MOST_ROWS]
     ]
     more = len(report.products) - len(rows)
-    table = ["| product | time (UTC) | size | valid | status | error |", "|---|---|--:|--:|---|---|", *rows]
+    table = ["| product | time (UTC) | size | valid | status | remark |", "|---|---|--:|--:|---|---|", *rows]
     return "\n".join(
         [
             f"# {report.job}",

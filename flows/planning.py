@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from eeflow.aoi import load_aoi
+from eeflow.blocks import BlockStore
 from eeflow.budget import metered
-from eeflow.clouds import check_clouds
 from eeflow.config import Job
 from eeflow.grid import build_grid, crs_name, grid_hash
 from eeflow.gridfile import kept_grid
-from eeflow.judge import JUDGED_NOTHING, judged_images
+from eeflow.judge import JUDGED_NOTHING, Judgement, is_judged, judge, judged_images
 from eeflow.ledger import Ledger
 from eeflow.plan import Draft, check_limits, make_plan, outline
 from eeflow.presets import with_preset
@@ -29,7 +29,7 @@ _COPIES = 3
 
 
 def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
-    """The plan as plain values; asks Earth Engine only for the list of scenes.
+    """The plan as plain values; asks Earth Engine only for lists of scenes.
 
     Args:
         job: what to download.
@@ -45,15 +45,17 @@ def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
         session = current_session()
         find = partial(find_scenes, session, aoi=aoi)
         scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
-    if not scenes:
-        return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
-    bands, recipe = make_recipe(job, scenes)
-    check_clouds(job.clouds, scenes)
-    images = judged_images(job, scenes, JUDGED_NOTHING, aoi.lonlat.centroid.x)
+        if not scenes:
+            return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
+        bands, recipe = make_recipe(job, scenes)
+        store = BlockStore(job.cache / "judged" / job.name)
+        judgement = judge(session, job, aoi, scenes, store, looking=False) if is_judged(job) else JUDGED_NOTHING
+    images = judged_images(job, scenes, judgement, aoi.lonlat.centroid.x)
     grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(recipe.own(bands), scenes)))
     ledger, pace = Ledger(job.folder), Pace.of(session)
     on_disk = {entry.key for entry in ledger.intact().values()}
-    refused = too_old(job, images) | known_refusals(job, images)
+    judged = {image.image_id: refusal for image in images if (refusal := judgement.of(image))}
+    refused = too_old(job, images) | judged | known_refusals(job, images)
     plan = make_plan(
         job,
         make_series(job, images, bands, grid, recipe),
@@ -80,18 +82,17 @@ def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
         "transport": plan.chosen.transport,
         "transports": {draft.transport: _cost(draft, pace.concurrent) for draft in plan.drafts},
         "pixel_bytes": plan.pixel_bytes,
-        "judged_later": _judged_later(job),
+        "judged_later": _judged_later(job, judgement),
     }
 
 
-def _judged_later(job: Job) -> list[str]:
+def _judged_later(job: Job, judgement: Judgement) -> list[str]:
     """What only a run finds out, of which less may come than is planned."""
     clouds, product = job.clouds, job.product
     later = []
-    if clouds.max_fraction is not None:
-        later.append(f"scenes with cloud over more than {clouds.max_fraction:.1%} of the area are left out")
-    if clouds.method == "cloud-score-plus" or product.method == "best_pixel":
-        later.append("scenes without a Cloud Score+ are left out")
+    if clouds.max_fraction is not None and judgement.unseen:
+        most = f"cloud over more than {clouds.max_fraction:.1%} of the area"
+        later.append(f"of {len(judgement.unseen)} scenes, those with {most} are left out")
     if product.min_valid_fraction:
         later.append(f"products with less than {product.min_valid_fraction:.1%} valid pixels are not kept")
     return later

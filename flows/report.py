@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from eeflow.ledger import without
+
 Status = Literal["written", "present", "rejected", "failed"]
 Change = Literal["new", "late", "changed"]
 
@@ -21,6 +23,7 @@ class ProductReport:
         error: why it is not there.
         change: why it was written: `new`; `late`: its scene is older than others that were there; or `changed`: it was
             there, and its scenes or the job are others now.
+        left_out: by id, scenes of its day or period that were left out, and why.
     """
 
     path: str
@@ -31,6 +34,12 @@ class ProductReport:
     status: Status
     error: str | None = None
     change: Change | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str:
+        """For people: why it is not there, or what it was made without."""
+        return self.error or without(self.left_out, len(self.scene_ids))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from tasks.policies import RETRY
 def judge_task(job: Job, aoi: AOI, scenes: list[Scene]) -> Judgement:
     """Which scenes the job wants. What was looked at is kept, and costs no request again."""
     judgement = judge(current_session(), job, aoi, scenes, BlockStore(job.cache / "judged" / job.name))
-    # What a composite is made without has no row in the ledger.
     for kind in sorted({refusal.kind for refusal in judgement.refusals.values()}):
         left_out = [scene_id for scene_id, refusal in judgement.refusals.items() if refusal.kind == kind]
         text = "%d of %d scenes are left out, such as %s: %s"

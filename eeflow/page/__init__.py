@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -56,7 +56,7 @@ def render(facts: Facts) -> str:
         version=__version__,
         now=datetime.now(UTC),
         verdict=_verdict(facts),
-        reasons=_reasons(facts.absent),
+        reasons=_reasons(facts),
         median_valid=median([shown.valid or 0 for shown in facts.written]) if facts.written else None,
         timeline=timeline(facts),
         map=area_map(facts),
@@ -86,15 +86,20 @@ def _verdict(facts: Facts) -> str:
     return f"{here}{': ' if absent else ', none is missing'}{', '.join(absent)}{pause}."
 
 
-def _reasons(absent: Iterable[Shown]) -> list[tuple[str, str, int]]:
-    """Status, reason and how many products, the most frequent first; numbers in reasons do not tell them apart."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for shown in absent:
+def _reasons(facts: Facts) -> list[tuple[str, str, int, str]]:
+    """Status, what in words, how many and why, the most frequent first; numbers in reasons do not tell them apart."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for shown in facts.absent:
         text = shown.row.reason or shown.row.error_kind or "no reason is known"
-        kind = shown.row.error_kind or "".join(letter for letter in text if not letter.isdigit())
-        groups.setdefault((shown.row.status, kind), []).append(text)
-    counted = [(status, texts[-1], len(texts)) for (status, _), texts in groups.items()]
+        groups.setdefault((shown.row.status, shown.row.status, shown.row.error_kind or _wording(text)), []).append(text)
+    for text in (text for shown in facts.written for text in shown.row.left_out.values()):
+        groups.setdefault(("written", "left out of what is here", _wording(text)), []).append(text)
+    counted = [(status, what, len(texts), texts[-1]) for (status, what, _), texts in groups.items()]
     return sorted(counted, key=lambda group: -group[2])[:_MOST_REASONS]
+
+
+def _wording(text: str) -> str:
+    return "".join(letter for letter in text if not letter.isdigit())
 
 
 def _aspect(facts: Facts) -> float:

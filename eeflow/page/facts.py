@@ -79,8 +79,8 @@ class Shown:
             facts.append(f"{self.valid:.0%} valid")
         if self.row.cloud_fraction is not None:
             facts.append(f"{self.row.cloud_fraction:.0%} cloud")
-        if self.row.reason:
-            facts.append(self.row.reason)
+        if self.row.remark:
+            facts.append(self.row.remark)
         return ", ".join(facts)
 
 

@@ -308,7 +308,7 @@ def test_plan_tells_what_is_judged_later_and_asks_for_no_pixels(world, planned):
     product = {"kind": "composite", "method": "least_cloudy", "min_valid_fraction": 0.5}
     drafted, text = planned(engine, product=product, clouds={"method": "scl", "max_fraction": 0.2})
     later = [
-        "scenes with cloud over more than 20.0% of the area are left out",
+        "of 4 scenes, those with cloud over more than 20.0% of the area are left out",
         "products with less than 50.0% valid pixels are not kept",
     ]
     assert drafted["judged_later"] == later

@@ -21,6 +21,7 @@ from eeflow.fetch import Control, fetch_batch
 from eeflow.grid import Window, build_grid
 from eeflow.jobfile import parse_job
 from eeflow.judge import JUDGED_NOTHING, is_judged, judge, judged_images
+from eeflow.ledger import Ledger
 from eeflow.recipe import make_recipe
 from eeflow.scenes import find_scenes, native_lattice
 from eeflow.series import Request, make_series
@@ -372,17 +373,26 @@ def test_a_late_scene_joins_its_composite_and_nothing_else_changes(prefect_envir
         "bands": ["B4", "NDVI"],
         "dates": {"start": "2021-06-01", "end": "2021-08-01"},
         "product": {"kind": "composite", "every": "month"},
-        "clouds": {"method": "scl", "max_fraction": 1},
+        "clouds": {"method": "scl", "max_fraction": 0.59},
         "output": {"root": str(tmp_path)},
     }
     (tmp_path / "job.yaml").write_text(json.dumps(job))
-    command = [Path(sys.executable).parent / "eeflow", "run", tmp_path / "job.yaml", "--json"]
+    shares = {stamp: cloud(truth[stamp], "scl")[::2, ::2].mean() for stamp in (*OF_2021, world.LATE)}
+    assert [stamp for stamp, share in shares.items() if share > 0.59] == [STAMPS[0]]
 
-    def run(engine):
+    def command(engine, *words):
         environment = prefect_environment | {"EEFLOW_EE_URL": engine.url}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        eeflow = [Path(sys.executable).parent / "eeflow", words[0], tmp_path / "job.yaml", "--json", *words[1:]]
+        done = subprocess.run(eeflow, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return {Path(product["path"]).name: product["status"] for product in json.loads(done.stdout)["products"]}
+        return json.loads(done.stdout)
+
+    def run(engine, *words):
+        products = command(engine, "run", *words)["products"]
+        return {Path(product["path"]).name: product["status"] for product in products}
+
+    def left_out():
+        return {row.path: dict(row.left_out) for row in Ledger(tmp_path / "farm").entries()}
 
     def june(stamps):
         with rasterio.open(tmp_path / "farm" / "farm_202106.tif") as raster:
@@ -394,13 +404,20 @@ def test_a_late_scene_joins_its_composite_and_nothing_else_changes(prefect_envir
 
     with LocalEarthEngine(data=[root], world=False) as engine:
         assert run(engine) == {"farm_202106.tif": "written", "farm_202107.tif": "written"}
-    june(STAMPS[:3])
+    june(STAMPS[1:3])
+    why = f"cloud over {shares[STAMPS[0]]:.1%} of the area; clouds.max_fraction is 59.0%"
+    assert left_out() == {"farm_202106.tif": {scene_id(STAMPS[0]): why}, "farm_202107.tif": {}}
     july = (tmp_path / "farm" / "farm_202107.tif").stat().st_mtime_ns
     world.add_late_scene(root)
     with LocalEarthEngine(data=[root], world=False) as engine:
         assert run(engine) == {"farm_202106.tif": "written", "farm_202107.tif": "present"}
         asked = engine.counts["value:compute"]
-    june([*STAMPS[:3], world.LATE])
+        stricter = command(engine, "plan", "--set", "clouds.max_fraction=0.5925")  # which leaves out the same scene
+        assert (stricter["present"], stricter["refused"], stricter["judged_later"]) == (2, 0, [])
+        assert engine.counts["value:compute"] == asked + 1, "the list"
+        assert set(run(engine, "--set", "clouds.max_fraction=0.5925").values()) == {"present"}
+    assert left_out()["farm_202106.tif"] == {scene_id(STAMPS[0]): why.replace("59.0%", "59.2%")}
+    june([*STAMPS[1:3], world.LATE])
     assert (tmp_path / "farm" / "farm_202107.tif").stat().st_mtime_ns == july
     assert len(list((tmp_path / "farm").glob("*.tif"))) == 2
     assert asked == 3, engine.counts  # the list, the late scene's cloud, June's pixels

@@ -59,6 +59,19 @@ def test_entries_come_back_by_path(tmp_path):
     assert ledger.entries() == [first, day]
 
 
+def test_what_a_product_was_made_without_comes_back_and_is_told(tmp_path):
+    why = {"S1": "cloud over 41.2% of the area", "S2": "it has no Cloud Score+ (yet)"}
+    Ledger(tmp_path).record(entry("a.tif", left_out=why), entry("b.tif", left_out={"S2": why["S2"]}), entry("c.tif"))
+    rows = Ledger(tmp_path).rows()
+    assert [row.left_out for row in rows] == [why, {"S2": why["S2"]}, {}]
+    assert [row.remark for row in rows] == [
+        "2 of 3 scenes left out, such as S1: cloud over 41.2% of the area",
+        "1 of 2 scenes left out, S2: it has no Cloud Score+ (yet)",
+        "",
+    ]
+    assert without_file(left_out=why).remark == "a row is missing"
+
+
 def test_new_entry_replaces_the_one_of_its_path(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.record(entry())

@@ -77,6 +77,20 @@ def test_says_what_arrived_what_is_missing_and_why(series):
     assert "Contains modified Copernicus Sentinel data 2019" in text
 
 
+def test_says_what_products_that_are_here_were_made_without(series):
+    folder = series(0.16, 0.2, None)
+    ledger = Ledger(folder)
+    first, second = ledger.entries()
+    ledger.record(
+        replace(first, left_out={"S1": "cloud over 41.2% of the area", "S2": "cloud over 90.0% of the area"}),
+        replace(second, left_out={"S3": "cloud over 55.5% of the area", "S4": "it has no Cloud Score+"}),
+    )
+    text = words(page(folder))
+    assert "3 scenes left out of what is here , such as cloud over 55.5% of the area" in text
+    assert "1 scene left out of what is here : it has no Cloud Score+" in text
+    assert text.count("2 of 3 scenes left out, such as S1: cloud over 41.2% of the area") == 2  # in the table, and where it is pointed at in the timeline
+
+
 def test_curve_is_drawn_to_scale(series):
     html = page(series(0.0, 0.25, 1.0))
     svg = next(text for text in re.findall(r"<svg.*?</svg>", html, re.S) if "Mean of NDVI" in text)
