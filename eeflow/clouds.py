@@ -19,7 +19,6 @@ from pathlib import Path
 
 import ee
 
-from eeflow.aoi import AOI
 from eeflow.config import Clouds
 from eeflow.errors import ConfigError
 from eeflow.scenes import Scene
@@ -97,12 +96,12 @@ def check_clouds(clouds: Clouds, scenes: Sequence[Scene]) -> None:
             )
 
 
-def find_scored(session: Session, aoi: AOI, scenes: Sequence[Scene], known: Path) -> set[str]:
+def find_scored(session: Session, area: ee.Geometry, scenes: Sequence[Scene], known: Path) -> set[str]:
     """Ids of the scenes that have a Cloud Score+. New ones get theirs days after themselves, and some never.
 
     Args:
         session: the connection.
-        aoi: the area.
+        area: where the scenes were searched.
         scenes: to look for.
         known: a file of the ids, one a line, that were found to have one; they are not asked for again. All others
             are, in one request.
@@ -112,16 +111,15 @@ def find_scored(session: Session, aoi: AOI, scenes: Sequence[Scene], known: Path
     asked = [scene for scene in scenes if scene.scene_id not in scored]
     if not asked:
         return scored
-    found = _ask_for_scores(session, aoi, asked) & ids
+    found = _ask_for_scores(session, area, asked) & ids
     known.parent.mkdir(parents=True, exist_ok=True)
     with known.open("a") as file:  # by one write, so that jobs that run at once do not mix their lines
         file.write("".join(f"{scene_id}\n" for scene_id in sorted(found)))
     return scored | found
 
 
-def _ask_for_scores(session: Session, aoi: AOI, scenes: Sequence[Scene]) -> set[str]:
+def _ask_for_scores(session: Session, area: ee.Geometry, scenes: Sequence[Scene]) -> set[str]:
     times = [scene.time_start for scene in scenes if scene.time_start]
-    area = ee.Geometry(aoi.search_geometry(), geodesic=False)
     scores = ee.ImageCollection(SCORES).filterBounds(area)
     if times:
         end = max(times) + timedelta(days=1)

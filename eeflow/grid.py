@@ -75,8 +75,8 @@ def build_grid(options: GridOptions, aoi: AOI, native: PixelLattice) -> GeoBox:
         AOIError: the area has no coordinates in that CRS.
     """
     crs = _target_crs(options.crs, aoi, native)
-    if options.transform and options.shape:
-        return _checked_cover(GeoBox(options.shape, Affine(*options.transform), crs), aoi)
+    if own := own_grid(options, aoi, crs):
+        return own
     lattice = _lattice(crs, options.resolution, native)
     bounds = aoi.to_crs(crs).bounds
     col, row, width, height = snap(bounds, lattice)
@@ -91,8 +91,15 @@ def build_grid(options: GridOptions, aoi: AOI, native: PixelLattice) -> GeoBox:
     return GeoBox((height, width), transform, crs)
 
 
-def _checked_cover(grid: GeoBox, aoi: AOI) -> GeoBox:
-    """The job's own grid; it may be larger or smaller than the area, but must meet it."""
+def own_grid(options: GridOptions, aoi: AOI, crs: pyproj.CRS) -> GeoBox | None:
+    """The grid that a job gives whole, in that CRS; None where it gives none.
+
+    Raises:
+        GridError: it does not meet the area; it may be larger or smaller.
+    """
+    if options.transform is None or options.shape is None:
+        return None
+    grid = GeoBox(options.shape, Affine(*options.transform), crs)
     left, bottom, right, top = aoi.to_crs(parse_crs(crs_name(grid))).bounds
     box = grid.boundingbox
     if right <= box.left or left >= box.right or top <= box.bottom or bottom >= box.top:
@@ -144,6 +151,20 @@ class Window:
         """The window's own grid."""
         transform = grid.transform @ Affine.translation(self.col, self.row)
         return GeoBox((self.height, self.width), transform, grid.crs)
+
+    def overlap(self, other: Window) -> Window | None:
+        """The pixels that are in both; None where there are none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = min(self.row + self.height, other.row + other.height) - row
+        width = min(self.col + self.width, other.col + other.width) - col
+        return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+    def around(self, other: Window) -> Window:
+        """The smallest window that holds both."""
+        row, col = min(self.row, other.row), min(self.col, other.col)
+        height = max(self.row + self.height, other.row + other.height) - row
+        width = max(self.col + self.width, other.col + other.width) - col
+        return Window(row, col, height, width)
 
     def quarters(self) -> list[Window]:
         """The window cut in four, or in two where it is one pixel high or wide; itself when it is one pixel."""

@@ -129,7 +129,7 @@ def _by_time(scene: Scene) -> tuple[datetime, str]:
 def _by_cloud(job: Job, cloud: Mapping[str, float]) -> Any:
     """Most cloud first, so that the least is on top; of equals the later one.
 
-    Where the job measures cloud over the area, a scene of which none is known has no pixel there to show.
+    Where the job measures cloud over the area, a scene of which none is known has no pixel there to judge by.
     """
 
     def order(scene: Scene) -> tuple[float, datetime, str]:

@@ -20,7 +20,7 @@ from eeflow.grid import Window, build_grid, crs_name, parse_crs
 from eeflow.images import Image, make_images
 from eeflow.recipe import Recipe
 from eeflow.region import MAX_ROWS
-from eeflow.scenes import Scene, choose_bands, native_lattice
+from eeflow.scenes import Scene, choose_bands, native_lattice, search_area
 from eeflow.series import Request, Series, make_series
 from eeflow.session import Session
 
@@ -102,7 +102,7 @@ def judge(
     check_clouds(clouds, scenes)
     refusals: dict[str, Refusal] = {}
     if clouds.method == "cloud-score-plus" or job.product.method == "best_pixel":
-        scored = find_scored(session, aoi, scenes, job.cache / "scored.txt")
+        scored = find_scored(session, search_area(job, aoi), scenes, job.cache / "scored.txt")
         unscored = Refusal(UNSCORED, "it has no Cloud Score+ (yet), so its clouds cannot be told")
         refusals = {scene.scene_id: unscored for scene in scenes if scene.scene_id not in scored}
     judged = [scene for scene in scenes if scene.scene_id not in refusals]

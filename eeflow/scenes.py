@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from eeflow.aoi import AOI
 from eeflow.config import Comparison, Job, safe_name
 from eeflow.errors import ConfigError, NotFound, RequestError
-from eeflow.grid import PixelLattice
+from eeflow.grid import PixelLattice, crs_name, own_grid, parse_crs
 from eeflow.session import Session
 
 _TOO_MANY = "after accumulating over 5000 elements"
@@ -96,7 +96,7 @@ class Scene:
 
 
 def find_scenes(session: Session, job: Job, aoi: AOI, now: datetime | None = None) -> list[Scene]:
-    """Scenes that touch the area in the job's period and pass its filters, by time, then by id.
+    """Scenes that touch what is searched in the job's period and pass its filters, by time, then by id.
 
     Args:
         session: the connection.
@@ -112,8 +112,7 @@ def find_scenes(session: Session, job: Job, aoi: AOI, now: datetime | None = Non
         if job.image is not None:
             scene = _scene(session.value(ee.Image(job.image)))
             return [scene] if scene.footprint is None or scene.footprint.intersects(aoi.lonlat) else []
-        area = ee.Geometry(aoi.search_geometry(), geodesic=False)  # the area's edges are straight in its coordinates
-        source = ee.ImageCollection(job.collection).filterBounds(area)
+        source = ee.ImageCollection(job.collection).filterBounds(search_area(job, aoi))
         for name, comparison in sorted(job.filters.items()):
             source = source.filter(property_filter(name, comparison))
         features = _list(session, source, *job.dates.resolve(now)) if job.dates else _list_all(session, source)
@@ -123,6 +122,22 @@ def find_scenes(session: Session, job: Job, aoi: AOI, now: datetime | None = Non
         raise
     scenes = [_scene(feature) for feature in features]
     return sorted(scenes, key=lambda scene: (scene.time_start or datetime.min.replace(tzinfo=UTC), scene.scene_id))
+
+
+def search_area(job: Job, aoi: AOI) -> ee.Geometry:
+    """Where scenes are searched: over the area, or over all of a larger or smaller grid of the job's own.
+
+    Such a grid counts where its CRS has a name, for `native` is only known of scenes, and where products are not
+    clipped to the area.
+
+    Raises:
+        GridError: the CRS is unknown, or the grid does not meet the area.
+    """
+    named = job.grid.crs not in ("native", "utm")
+    own = own_grid(job.grid, aoi, parse_crs(job.grid.crs)) if named else None
+    if own is None or job.aoi.clip:
+        return ee.Geometry(aoi.search_geometry(), geodesic=False)  # the area's edges are straight in its coordinates
+    return ee.Geometry.Rectangle(list(own.boundingbox.bbox), crs_name(own), False)
 
 
 def choose_bands(patterns: Sequence[str], scenes: Sequence[Scene]) -> list[str]:

@@ -216,6 +216,22 @@ def test_a_pass_is_one_image_on_any_grid(world, tmp_path, name):
     assert 0.2 < tile.valid.mean() < 0.97
 
 
+def test_a_grid_larger_than_the_area_shows_all_scenes_that_meet_it(world, tmp_path):
+    """The area lies where the eastern granule is alone; clipped to it, the others have nothing to show."""
+    files, engine = world
+    area = {"bbox": [LEFT + 370, TOP - 700, LEFT + 400, TOP - 620], "crs": "EPSG:32631"}
+    series, images = fetched(engine, job_of(tmp_path, aoi=area, grid=GRIDS["larger"]), tmp_path)
+    ((image_id, tile),) = images.items()
+    assert [scene.scene_id for scene in series.image(image_id).scenes] == ORDER
+    values, valid = mosaic(files, ORDER, "B4", series.grid)
+    np.testing.assert_array_equal(tile.valid[0], valid)
+    np.testing.assert_array_equal(tile.values[0], values)
+    clipped = job_of(tmp_path, name="clipped", aoi=area | {"clip": True}, grid=GRIDS["larger"])
+    series, images = fetched(engine, clipped, tmp_path / "clipped")
+    ((image_id, _),) = images.items()
+    assert [scene.scene_id for scene in series.image(image_id).scenes] == [ORDER[1]]
+
+
 @pytest.mark.parametrize("grid", [{"resolution": 7}, {"crs": "EPSG:3035", "resolution": 25}], ids=["finer", "coarser"])
 def test_bilinear_is_of_continuous_bands_before_they_are_merged(world, tmp_path, grid):
     files, engine = world

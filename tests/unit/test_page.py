@@ -88,7 +88,8 @@ def test_says_what_products_that_are_here_were_made_without(series):
     text = words(page(folder))
     assert "3 scenes left out of what is here , such as cloud over 55.5% of the area" in text
     assert "1 scene left out of what is here : it has no Cloud Score+" in text
-    assert text.count("2 of 3 scenes left out, such as S1: cloud over 41.2% of the area") == 2  # in the table, and where it is pointed at in the timeline
+    remark = "2 of 3 scenes left out, such as S1: cloud over 41.2% of the area"
+    assert text.count(remark) == 2, "in the table, and where one points at the product in the timeline"
 
 
 def test_curve_is_drawn_to_scale(series):
