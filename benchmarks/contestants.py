@@ -101,8 +101,8 @@ def _planner():
 def engine(task, result):
     """eeflow without Prefect: the same steps, called one after the other."""
     from eeflow.blocks import BlockStore
+    from eeflow.draft import write_product
     from eeflow.fetch import Control, fetch_batch
-    from eeflow.geotiff import write_product
     from eeflow.session import current_session
 
     phases, planned = {}, _planner()

@@ -1,45 +1,44 @@
-"""Writing a product: a tiled GeoTIFF window by window, checked, and under its name only when it is whole."""
+"""A product's file: how it is laid out, and its tiles compressed window by window, in any order and by any thread."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import time
-from collections.abc import Mapping
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
-import rasterio.shutil
+from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.io import DatasetWriter
+from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from eeflow import __version__
-from eeflow.blocks import BlockStore
+from eeflow.cog import OVERVIEW, Spool, assemble, read_directories
 from eeflow.config import Job
-from eeflow.encoding import Encoding, encoding_of
-from eeflow.errors import IncompleteProduct, ValueOutOfRange
-from eeflow.grid import crs_name, grid_hash
-from eeflow.ledger import Entry
-from eeflow.outcome import written
-from eeflow.output import whole_file
+from eeflow.encoding import Encoding
+from eeflow.errors import ValueOutOfRange
+from eeflow.grid import Window, grid_hash
+from eeflow.overview import halved
 from eeflow.plan import TILE, Plan, Product
-from eeflow.raster import Summary, nodata_ends, summarise, tiles
+from eeflow.raster import Summary, nodata_ends
 
 # rasterio hands the cache's size on in bytes. In one that is too small, threads write each other's blocks, and one that
 # fails to wants Python's lock from one that holds it and waits: both for ever (seen after 500 products).
 _GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256 * 2**20}
 
-_COG = {"num_threads": "all_cpus", "blocksize": TILE, "bigtiff": "if_safer", "overviews": "force_use_existing"}
+# Of deflate's levels the quickest: the usual one takes half as long again and saves nothing of noisy reflectances.
+_LEVELS = {"deflate": {"zlevel": 1}, "zstd": {"zstd_level": 9}}
+# Overviews made as windows come, of half and a quarter of the size; of the smaller ones, little work is left.
+_AS_WINDOWS_COME = 2
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How a product is laid out on disk: its numbers, nodata value and whether it has a mask of its own."""
 
     encoding: Encoding
@@ -48,7 +47,7 @@ class _Layout:
     mask: bool
 
     @classmethod
-    def of(cls, summary: Summary, encoding: Encoding, may_widen: bool) -> _Layout:
+    def of(cls, summary: Summary, encoding: Encoding, may_widen: bool) -> Layout:
         """A mask of its own where all bands share it; else nodata alone tells, in a wider dtype if it must."""
         dtype, nodata = encoding.dtype, summary.nodata
         if summary.shared_mask and dtype == np.int64:
@@ -63,89 +62,135 @@ class _Layout:
             nodata = nodata_ends(dtype)[0]
         return cls(encoding, str(dtype), nodata, summary.shared_mask)
 
-    def compression(self, job: Job) -> dict[str, Any]:
-        """Options of GDAL's drivers. Differences of neighbours are small, but not those of classes."""
-        predictor = "no" if self.encoding.resampling == "mode" else "standard" if self._is_whole else "floating_point"
-        numbers = {"no": 1, "standard": 2, "floating_point": 3}  # as the GTiff driver calls them
-        return {
-            "compress": job.output.compress,
-            "predictor": predictor if job.output.format == "cog" else numbers[predictor],
-        }
+    @property
+    def predictor(self) -> int:
+        """What TIFF calls so: differences of neighbours are small, but not those of classes."""
+        return 1 if self.encoding.resampling == "mode" else 2 if np.dtype(self.dtype).kind in "iu" else 3
 
     @property
     def has_overviews(self) -> bool:
         """GDAL 3.10 makes none of 64-bit whole numbers with a nodata value: it goes on for ever."""
         return self.dtype != "int64" or self.nodata is None
 
-    @property
-    def _is_whole(self) -> bool:
-        return np.dtype(self.dtype).kind in "iu"
+    def stored(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Encoded values as they are written, of shape (band, height, width)."""
+        stored = values.astype(self.dtype)
+        stored[~valid] = 0 if self.nodata is None else self.nodata
+        return stored
 
 
-def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> Entry:
-    """Writes one product into the job's folder.
+class Tiles:
+    """The hidden files of a product: its tiles, and those of what it looks like from afar.
 
-    The file has the bands' names as descriptions, their scales, units and colours where a preset knows them, a nodata
-    value that no valid pixel has, a mask of its own where all bands are valid in the same pixels, and tags that say
-    where it comes from. Names of classes, for which TIFF has no place, go to GDAL's own `<name>.tif.aux.xml`.
-
-    Raises:
-        IncompleteProduct: a block is missing; nothing is written.
-        ValueOutOfRange: a value does not fit the job's dtype; nothing is written.
-        OSError: the disk refuses.
+    No file is open between windows, so that no cache grows and no thread waits for what another began.
     """
-    started = time.monotonic()
-    encoding = encoding_of(job, plan.series.source, plan.series.bands)
-    summary = summarise(plan, product, store, encoding)
-    layout = _Layout.of(summary, encoding, may_widen=job.output.dtype == "native")
-    path = job.folder / f"{product.name}.tif"
-    with whole_file(path) as part, rasterio.Env(**_GDAL_ENV):
-        tiled = part.with_suffix(".tiles.part") if job.output.format == "cog" else part
-        try:
-            _write_tiles(tiled, job, plan, product, store, layout)
-            if job.output.format == "cog":
-                if layout.has_overviews:
-                    _add_overviews(tiled, encoding.resampling)
-                rasterio.shutil.copy(tiled, part, driver="COG", **_COG, **layout.compression(job))
-        finally:
-            if tiled != part:
-                tiled.unlink(missing_ok=True)
-        _check(part, plan, layout)
-        sha256, size = _sha256(part), part.stat().st_size
-    if encoding.classes:
-        _write_class_names(path, encoding.classes)
-    return written(job, plan, product, path, sha256, size, summary, time.monotonic() - started)
 
+    def __init__(self, path: Path, job: Job, plan: Plan, product: Product, layout: Layout):
+        """None of what was there before is left.
 
-def _write_tiles(path: Path, job: Job, plan: Plan, product: Product, store: BlockStore, layout: _Layout) -> None:
-    grid = plan.series.grid
-    profile = {
-        "driver": "GTiff",
-        "dtype": layout.dtype,
-        "nodata": layout.nodata,
-        "count": len(plan.series.bands),
-        "height": grid.height,
-        "width": grid.width,
-        "crs": rasterio.CRS.from_wkt(grid.crs.to_wkt()),
-        "transform": grid.transform,
-        "tiled": True,
-        "blockxsize": TILE,
-        "blockysize": TILE,
-        "interleave": "band",
-        "bigtiff": "if_safer",
-        **(layout.compression(job) if job.output.format == "gtiff" else {}),  # the COG made of it is compressed
-        "photometric": "palette" if layout.encoding.colours else "minisblack",
-    }
-    with rasterio.open(path, "w", **profile) as raster:
-        _describe(raster, layout.encoding)
-        raster.update_tags(**_tags(job, plan, product))
-        for tile in tiles(plan, product, store):
-            window = RasterWindow(tile.window.col, tile.window.row, tile.window.width, tile.window.height)
-            values = layout.encoding.encode(tile.values, tile.valid).astype(layout.dtype)
-            values[~tile.valid] = 0 if layout.nodata is None else layout.nodata
-            raster.write(values, window=window)
-            if layout.mask:
-                raster.write_mask(tile.valid[0], window=window)
+        Args:
+            path: the file they are to become.
+            job: how it is compressed.
+            plan: its grid and bands.
+            product: what it shows.
+            layout: how it is laid out.
+        """
+        self.layout = layout
+        self._job, self._plan, self._product = job, plan, product
+        self._shape: tuple[int, int] = plan.series.grid.shape
+        self._crs = rasterio.CRS.from_wkt(plan.series.grid.crs.to_wkt())
+        is_seen_from_afar = job.output.format == "cog" and layout.has_overviews
+        self._halvings = max(0, math.ceil(math.log2(max(self._shape) / TILE))) if is_seen_from_afar else 0
+        self._hidden = {
+            halving: path.with_name(f".{path.name}.{2**halving}.part")
+            for halving in range(min(self._halvings, _AS_WINDOWS_COME) + 1)
+        }
+        self._empty = path.with_name(f".{path.name}.empty.part")
+        self._halving = threading.Lock()
+        self.remove()
+        self._spool = Spool(self._hidden[0], self._shape, TILE)
+
+    def write(self, window: Window, encoded: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Writes a window, which begins at a whole tile; from any thread.
+
+        Args:
+            window: which.
+            encoded: its numbers, of shape (band, height, width) in the encoding's dtype.
+            valid: of the same shape.
+        """
+        with rasterio.Env(**_GDAL_ENV):
+            with MemoryFile() as memory:
+                with memory.open(**self._profile(encoded.shape[1:])) as part:
+                    self._put(part, encoded, valid, 0, 0)
+                self._spool.add(memory.getbuffer(), window.row, window.col)
+            row, col = window.row, window.col
+            for halving in range(1, len(self._hidden)):
+                encoded, valid = halved(encoded, valid, self.layout.encoding.resampling)
+                row, col = row // 2, col // 2
+                with self._halving, self._open(halving) as raster:
+                    self._put(raster, encoded, valid, row, col)
+
+    def assemble(self, target: Path) -> None:
+        """Makes the product's file of them."""
+        with rasterio.Env(**_GDAL_ENV):
+            self._write_empty()
+            last = len(self._hidden) - 1
+            if further := [2**n for n in range(1, self._halvings - last + 1)]:
+                with rasterio.open(self._hidden[last], "r+") as raster:
+                    raster.build_overviews(further, Resampling[self.layout.encoding.resampling])
+        from_afar = [each for n in range(1, last + 1) for each in read_directories(self._hidden[n], OVERVIEW)]
+        assemble([*self._spool.directories(self._empty), *from_afar], target)
+
+    def remove(self) -> None:
+        """Removes them."""
+        for path in (*self._hidden.values(), self._empty):
+            path.unlink(missing_ok=True)
+
+    def _profile(self, shape: Sequence[int]) -> dict[str, Any]:
+        """Of a file of that height and width."""
+        return {
+            "driver": "GTiff",
+            "dtype": self.layout.dtype,
+            "nodata": self.layout.nodata,
+            "count": len(self._plan.series.bands),
+            "height": shape[0],
+            "width": shape[1],
+            "crs": self._crs,
+            "transform": self._plan.series.grid.transform,
+            "tiled": True,
+            "blockxsize": TILE,
+            "blockysize": TILE,
+            "interleave": "pixel",
+            "bigtiff": "if_safer",
+            "sparse_ok": True,
+            "photometric": "palette" if self.layout.encoding.colours else "minisblack",
+            "compress": self._job.output.compress,
+            "predictor": self.layout.predictor,
+            **_LEVELS[self._job.output.compress],
+        }
+
+    def _put(self, raster: DatasetWriter, encoded: NDArray[Any], valid: NDArray[np.bool_], row: int, col: int) -> None:
+        place = RasterWindow(col, row, encoded.shape[2], encoded.shape[1])
+        raster.write(self.layout.stored(encoded, valid), window=place)
+        if self.layout.mask:
+            raster.write_mask(valid[0], window=place)
+
+    def _open(self, halving: int) -> DatasetWriter:
+        path = self._hidden[halving]
+        if path.exists():
+            return rasterio.open(path, "r+")
+        raster = rasterio.open(path, "w", **self._profile([math.ceil(side / 2**halving) for side in self._shape]))
+        if self.layout.encoding.colours:
+            raster.write_colormap(1, _palette(self.layout.encoding))
+        return raster
+
+    def _write_empty(self) -> None:
+        """A file with all that the product's says, but no pixel."""
+        with rasterio.open(self._empty, "w", **self._profile(self._shape)) as raster:
+            _describe(raster, self.layout.encoding)
+            raster.update_tags(**_tags(self._job, self._plan, self._product))
+            if self.layout.mask:
+                raster.write_mask(np.zeros((1, 1), bool), window=RasterWindow(0, 0, 1, 1))
 
 
 def _describe(raster: DatasetWriter, encoding: Encoding) -> None:
@@ -155,25 +200,11 @@ def _describe(raster: DatasetWriter, encoding: Encoding) -> None:
     if any(band.unit for band in encoding.bands):
         raster.units = tuple(band.unit for band in encoding.bands)
     if encoding.colours:
-        raster.write_colormap(1, {value: (*colour, 255) for value, colour in encoding.colours.items()})
+        raster.write_colormap(1, _palette(encoding))
 
 
-def _add_overviews(path: Path, resampling: str) -> None:
-    """Halves, quarters and so on down to one tile: a tenth of the time that the COG driver takes to make its own."""
-    with rasterio.open(path, "r+") as raster:
-        halvings = math.ceil(math.log2(max(raster.shape) / TILE))
-        if halvings > 0:
-            raster.build_overviews([2**n for n in range(1, halvings + 1)], Resampling[resampling])
-
-
-def _write_class_names(path: Path, classes: Mapping[int, str]) -> None:
-    names = (classes.get(value, "") for value in range(max(classes) + 1))
-    categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)
-    text = (
-        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames></PAMRasterBand></PAMDataset>'
-    )
-    with whole_file(path.with_name(f"{path.name}.aux.xml")) as part:
-        part.write_text(text, encoding="utf-8")
+def _palette(encoding: Encoding) -> dict[int, tuple[int, int, int, int]]:
+    return {value: (*colour, 255) for value, colour in encoding.colours.items()}
 
 
 def _tags(job: Job, plan: Plan, product: Product) -> dict[str, str]:
@@ -194,21 +225,3 @@ def _tags(job: Job, plan: Plan, product: Product) -> dict[str, str]:
         "TIFFTAG_SOFTWARE": f"eeflow {__version__}",
         **({"TIFFTAG_DATETIME": f"{start:%Y:%m:%d %H:%M:%S}"} if start else {}),
     }
-
-
-def _check(path: Path, plan: Plan, layout: _Layout) -> None:
-    """Reads back what GDAL says the file is, before it gets its name."""
-    grid = plan.series.grid
-    with rasterio.open(path) as raster:
-        found = (raster.shape, raster.dtypes[0], raster.descriptions, str(raster.nodata))
-        placed = raster.crs is not None and raster.transform.almost_equals(grid.transform, 1e-9)
-    nodata = None if layout.nodata is None else float(layout.nodata)
-    wanted = (tuple(grid.shape), layout.dtype, layout.encoding.names, str(nodata))
-    if found != wanted or not placed:
-        where = "in place" if placed else f"not on the grid in {crs_name(grid)}"
-        raise IncompleteProduct(f"{path.name} reads back as {found}, {where}; it should be {wanted}. It was not kept.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

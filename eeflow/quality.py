@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from eeflow.blocks import BlockStore
 from eeflow.config import Job
-from eeflow.encoding import encoding_of
 from eeflow.ledger import Entry
 from eeflow.outcome import rejected
 from eeflow.plan import Plan, Product
-from eeflow.raster import summarise
+from eeflow.raster import Summary
 
 
-def too_few_valid(job: Job, plan: Plan, product: Product, store: BlockStore) -> Entry | None:
-    """The row of a product that has fewer valid pixels than the job wants; None for one to keep.
-
-    Errors as in `write_product`.
-    """
+def too_few_valid(job: Job, plan: Plan, product: Product, summary: Summary) -> Entry | None:
+    """The row of a product that has fewer valid pixels than the job wants; None for one to keep."""
     least = job.product.min_valid_fraction
     if not least:
         return None
-    summary = summarise(plan, product, store, encoding_of(job, plan.series.source, plan.series.bands))
     row = rejected(job, plan, product, "few_valid", "", summary=summary)
     if row.valid_fraction >= least:
         return None

@@ -41,7 +41,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a product holds, counted before it is written.
+    """What a product holds.
 
     Attributes:
         nodata: a value no valid pixel has, for pixels that are not valid; None where every value is taken.
@@ -61,30 +61,33 @@ class Summary:
 
 
 def tiles(plan: Plan, product: Product, store: BlockStore) -> Iterator[Tile]:
-    """The product, window by window.
+    """The product, window by window; errors as in `tile_of`."""
+    return (tile_of(plan, product, store, window) for window in plan.windows)
+
+
+def tile_of(plan: Plan, product: Product, store: BlockStore, window: Window) -> Tile:
+    """The product in one of the plan's windows.
 
     Raises:
         IncompleteProduct: a block is not in the store.
     """
-    dtype = raster_dtype(plan)
     names = [band.name for band in plan.series.bands]
-    for window in plan.windows:
-        values = np.zeros((len(names), window.height, window.width), dtype)
-        valid = np.zeros(values.shape, bool)
-        seen = np.zeros(values.shape[1:], bool)
-        for bands in plan.band_groups:
-            block = store.load(plan.series.block_key(product.image.image_id, bands, window))
-            if block is None:
-                raise IncompleteProduct(
-                    f"{product.name}: bands {', '.join(bands)} of the {window.width} x {window.height} window at row "
-                    f"{window.row}, column {window.col} were not fetched. No file was written."
-                )
-            for name in bands:
-                values[names.index(name)] = block.values[name]
-                valid[names.index(name)] = block.valid[name]
-            seen |= block.seen
-        kept = _inside(plan, window)
-        yield Tile(window, values, valid & kept, seen, kept)
+    values = np.zeros((len(names), window.height, window.width), raster_dtype(plan))
+    valid = np.zeros(values.shape, bool)
+    seen = np.zeros(values.shape[1:], bool)
+    for bands in plan.band_groups:
+        block = store.load(plan.series.block_key(product.image.image_id, bands, window))
+        if block is None:
+            raise IncompleteProduct(
+                f"{product.name}: bands {', '.join(bands)} of the {window.width} x {window.height} window at row "
+                f"{window.row}, column {window.col} were not fetched. No file was written."
+            )
+        for name in bands:
+            values[names.index(name)] = block.values[name]
+            valid[names.index(name)] = block.valid[name]
+        seen |= block.seen
+    kept = _inside(plan, window)
+    return Tile(window, values, valid & kept, seen, kept)
 
 
 def _inside(plan: Plan, window: Window) -> NDArray[np.bool_]:
@@ -100,22 +103,31 @@ def raster_dtype(plan: Plan) -> np.dtype[Any]:
     return np.result_type(*(np.dtype(band.dtype) for band in plan.series.bands))
 
 
-def summarise(plan: Plan, product: Product, store: BlockStore, encoding: Encoding) -> Summary:
-    """Counts validity and finds a nodata value for the numbers that will be stored; errors as in `tiles`.
+class Count:
+    """Counts validity, and finds a nodata value for the numbers that are stored, as tiles come in, in any order."""
 
-    Raises:
-        ValueOutOfRange: a value does not fit.
-    """
-    free = _FreeValue(encoding.dtype, encoding.nodata)
-    shared = True
-    counts = np.zeros(4, np.int64)
-    for tile in tiles(plan, product, store):
+    def __init__(self, encoding: Encoding):
+        self._free = _FreeValue(encoding.dtype, encoding.nodata)
+        self._shared = True
+        self._counts = np.zeros(4, np.int64)
+
+    def add(self, tile: Tile, stored: NDArray[Any]) -> None:
+        """Counts a tile.
+
+        Args:
+            tile: its pixels.
+            stored: what is stored of them, of shape (band, height, width) in the encoding's dtype.
+        """
         whole = tile.valid.all(axis=0)
-        shared = shared and bool((tile.valid == tile.valid[0]).all())
+        self._shared = self._shared and bool((tile.valid == tile.valid[0]).all())
         kinds = (whole, tile.kept & tile.seen & ~whole, tile.kept & ~tile.seen, ~tile.kept)
-        counts += [kind.sum() for kind in kinds]
-        free.add(encoding.encode(tile.values, tile.valid)[tile.valid])
-    return Summary(free.find(), shared, *(int(count) for count in counts))
+        self._counts += [np.count_nonzero(kind) for kind in kinds]
+        self._free.add(stored if whole.all() else stored[tile.valid])
+
+    @property
+    def summary(self) -> Summary:
+        """Of the tiles so far."""
+        return Summary(self._free.find(), self._shared, *(int(count) for count in self._counts))
 
 
 def nodata_ends(dtype: np.dtype[Any]) -> list[int]:
@@ -151,7 +163,7 @@ class _FreeValue:
 
     def find(self) -> float | int | None:
         if self.dtype.kind == "f":
-            return float("nan")
+            return np.nan  # the one of numpy, equal to itself as a field of what is compared
         usual = nodata_ends(self.dtype)
         for value in usual if self.wish is None else [self.wish, *usual]:
             if self._is_free(value):

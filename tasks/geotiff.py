@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from eeflow.beside import write_beside
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
-from eeflow.geotiff import write_product
+from eeflow.draft import Draft
 from eeflow.judge import JUDGED_NOTHING, Judgement
 from eeflow.ledger import Entry, Ledger
 from eeflow.plan import Plan, Product
@@ -77,10 +77,14 @@ def _outcome(writing: Writing, product: Product) -> list[Entry] | Exception:
 def _write(writing: Writing, product: Product) -> list[Entry]:
     """Writes a product and what belongs beside it. Returns the ledger's new rows, the product's last."""
     job, plan, store = writing.job, writing.plan, writing.store
-    entry, replaced = too_few_valid(job, plan, product, store), []
-    if entry is None:
-        replaced = set_aside(job, product.name, tuple(scene.version for scene in product.image.scenes))
-        entry = write_product(job, plan, product, store)
+    draft, replaced = Draft(job, plan, product, store), []
+    try:
+        entry = too_few_valid(job, plan, product, draft.complete())
+        if entry is None:
+            replaced = set_aside(job, product.name, tuple(scene.version for scene in product.image.scenes))
+            entry = draft.finish()
+    finally:
+        draft.discard()
     entry = replace(entry, cloud_fraction=writing.judgement.cloud_of(product.image))
     if entry.on_disk:
         write_beside(job, entry)

@@ -12,11 +12,10 @@ from affine import Affine
 from rio_cogeo import cog_validate
 
 from eeflow.blocks import Block, BlockStore
-from eeflow.encoding import encoding_of
+from eeflow.draft import Draft, write_product
 from eeflow.errors import IncompleteProduct, ValueOutOfRange
-from eeflow.geotiff import write_product
 from eeflow.plan import make_plan
-from eeflow.raster import summarise, tiles
+from eeflow.raster import tiles
 
 
 @pytest.fixture
@@ -308,10 +307,9 @@ def test_summary_finds_the_shared_mask(written, make_job, store):
     valid = np.ones((4, 5), bool)
     valid[1, 1] = False
     _, _, plan = written(values, dict.fromkeys(values, valid))
-    encoding = encoding_of(make_job(), plan.series.source, plan.series.bands)
-    assert summarise(plan, plan.products[0], store, encoding).shared_mask
+    assert Draft(make_job(), plan, plan.products[0], store).complete().shared_mask
     _, _, plan = written({"B2": coded((4, 6)), "B3": coded((4, 6))}, {"B2": np.eye(4, 6, dtype=bool)})
-    assert not summarise(plan, plan.products[0], store, encoding).shared_mask
+    assert not Draft(make_job(), plan, plan.products[0], store).complete().shared_mask
 
 
 def test_series_with_another_version_does_not_take_old_blocks(written, make_job, store):

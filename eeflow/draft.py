@@ -1,0 +1,145 @@
+"""Writing a product while its blocks arrive, and under its name only when it is whole and was read back."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import rasterio
+from numpy.typing import NDArray
+
+from eeflow.blocks import BlockStore
+from eeflow.config import Job
+from eeflow.encoding import encoding_of
+from eeflow.errors import IncompleteProduct
+from eeflow.geotiff import Layout, Tiles
+from eeflow.grid import Window, crs_name
+from eeflow.ledger import Entry
+from eeflow.outcome import written
+from eeflow.output import whole_file
+from eeflow.plan import Plan, Product
+from eeflow.raster import Count, Summary, Tile, tile_of
+
+
+def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> Entry:
+    """Writes one product, whose blocks are all there, into the job's folder; see `Draft`."""
+    draft = Draft(job, plan, product, store)
+    try:
+        return draft.finish()
+    finally:
+        draft.discard()
+
+
+class Draft:
+    """A product whose windows are compressed as they come, so that little is left to do after the last one.
+
+    How its file is laid out depends on all pixels. The draft lays it out as the first window wants it; where a later
+    one needs another nodata value or mask, it waits for the last one and begins again.
+
+    The file has the bands' names as descriptions, their scales, units and colours where a preset knows them, a nodata
+    value that no valid pixel has, a mask of its own where all bands are valid in the same pixels, and tags that say
+    where it comes from. Names of classes, for which TIFF has no place, go to GDAL's own `<name>.tif.aux.xml`.
+
+    After an error it can only be discarded. Errors of all that takes in windows:
+        IncompleteProduct: a block is missing; nothing is written.
+        ValueOutOfRange: a value does not fit the job's dtype; nothing is written.
+        OSError: the disk refuses.
+    """
+
+    def __init__(self, job: Job, plan: Plan, product: Product, store: BlockStore):
+        self.job, self.plan, self.product, self.store = job, plan, product, store
+        self._encoding = encoding_of(job, plan.series.source, plan.series.bands)
+        self._path = job.folder / f"{product.name}.tif"
+        self._count = Count(self._encoding)
+        self._added: set[Window] = set()
+        self._tiles: Tiles | None = None
+        self._outdated = False
+        self._adding = threading.Lock()
+
+    def add(self, window: Window) -> None:
+        """Takes in a window whose blocks are all there, and that was not taken in before; from any thread."""
+        tile, encoded = self._encoded(window)
+        with self._adding:
+            self._added.add(window)
+            self._count.add(tile, encoded)
+            layout = self._layout()
+            self._tiles = self._tiles or self._begin(layout)
+            self._outdated = self._outdated or self._tiles.layout != layout
+        if not self._outdated:
+            self._tiles.write(window, encoded, tile.valid)
+
+    def complete(self) -> Summary:
+        """Takes in what is missing. Returns what the product holds."""
+        for window in self.plan.windows:
+            if window not in self._added:
+                self.add(window)
+        return self._count.summary
+
+    def finish(self) -> Entry:
+        """Completes the file and gives it its name. Returns its row of the ledger."""
+        started = time.monotonic()
+        summary = self.complete()
+        tiles = self._write_again() if self._outdated or self._tiles is None else self._tiles
+        with whole_file(self._path) as part:
+            tiles.assemble(part)
+            _check(part, self.plan, tiles.layout)
+            sha256, size = _sha256(part), part.stat().st_size
+        if self._encoding.classes:
+            _write_class_names(self._path, self._encoding.classes)
+        seconds = time.monotonic() - started
+        return written(self.job, self.plan, self.product, self._path, sha256, size, summary, seconds)
+
+    def discard(self) -> None:
+        """Removes what is on the disk of it, but for a file that is finished; nobody takes in windows any more."""
+        if self._tiles:
+            self._tiles.remove()
+
+    def _encoded(self, window: Window) -> tuple[Tile, NDArray[Any]]:
+        tile = tile_of(self.plan, self.product, self.store, window)
+        return tile, self._encoding.encode(tile.values, tile.valid)
+
+    def _layout(self) -> Layout:
+        return Layout.of(self._count.summary, self._encoding, may_widen=self.job.output.dtype == "native")
+
+    def _begin(self, layout: Layout) -> Tiles:
+        return Tiles(self._path, self.job, self.plan, self.product, layout)
+
+    def _write_again(self) -> Tiles:
+        tiles = self._tiles = self._begin(self._layout())
+        for window in self.plan.windows:
+            tile, encoded = self._encoded(window)
+            tiles.write(window, encoded, tile.valid)
+        return tiles
+
+
+def _write_class_names(path: Path, classes: Mapping[int, str]) -> None:
+    names = (classes.get(value, "") for value in range(max(classes) + 1))
+    categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)
+    text = (
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames></PAMRasterBand></PAMDataset>'
+    )
+    with whole_file(path.with_name(f"{path.name}.aux.xml")) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _check(path: Path, plan: Plan, layout: Layout) -> None:
+    """Reads back what GDAL says the file is, before it gets its name."""
+    grid = plan.series.grid
+    with rasterio.open(path) as raster:
+        found = (raster.shape, raster.dtypes[0], raster.descriptions, str(raster.nodata))
+        placed = raster.crs is not None and raster.transform.almost_equals(grid.transform, 1e-9)
+    nodata = None if layout.nodata is None else float(layout.nodata)
+    wanted = (tuple(grid.shape), layout.dtype, layout.encoding.names, str(nodata))
+    if found != wanted or not placed:
+        where = "in place" if placed else f"not on the grid in {crs_name(grid)}"
+        raise IncompleteProduct(f"{path.name} reads back as {found}, {where}; it should be {wanted}. It was not kept.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
