@@ -78,8 +78,10 @@ def _raster_covers(own: Band, window: GeoBox) -> NDArray[np.bool_]:
 def _in_footprint(scene: Scene, window: GeoBox) -> NDArray[np.bool_]:
     if scene.footprint is None:
         return np.ones((window.height, window.width), bool)
-    shapely.prepare(scene.footprint)
-    return _by_rim(window, lambda rows, cols: shapely.contains_xy(scene.footprint, *_lonlat(window, rows, cols)))
+    # A copy: GEOS completes what it prepared as it is used, without a lock, and threads that share it crash.
+    outline = shapely.force_2d(scene.footprint)
+    shapely.prepare(outline)
+    return _by_rim(window, lambda rows, cols: shapely.contains_xy(outline, *_lonlat(window, rows, cols)))
 
 
 def _by_rim(window: GeoBox, test: Callable[[Any, Any], NDArray[np.bool_]]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from eelocal.errors import EarthEngineError, OutOfMemory
 from eelocal.evaluation import current
 from eelocal.grid import Grid, to_pixels
-from eelocal.values.geometry import Geometry, point_coordinates
+from eelocal.values.geometry import Geometry, point_coordinates, prepared
 from eelocal.values.projection import Projection
 
 Ints = NDArray[np.int64]
@@ -97,8 +97,7 @@ def centres_inside(region: Geometry, grid: Grid) -> NDArray[np.bool_]:
     if left <= x.min() and x.max() <= right and bottom <= y.min() and y.max() <= top and _is_box(shape):
         return np.ones(grid.shape, bool)
     if shape.area > 0:
-        shapely.prepare(shape)
-        inside: NDArray[np.bool_] = shapely.intersects_xy(shape, x, y)
+        inside: NDArray[np.bool_] = shapely.intersects_xy(prepared(shape), x, y)
         return inside
     cells = choose_cells(region, grid.projection)
     wanted = (cells.cols >= 0) & (cells.cols < grid.width) & (cells.rows >= 0) & (cells.rows < grid.height)
@@ -186,8 +185,7 @@ def _by_point(shape: BaseGeometry, projection: Projection) -> tuple[Ints, Ints]:
 
 def _by_centre(areas: NDArray[Any]) -> tuple[Ints, Ints]:
     found: list[tuple[Ints, Ints]] = [_none()]
-    for area in areas:
-        shapely.prepare(area)
+    for area in map(prepared, areas):
         left, top, right, bottom = _bounds(area)
         step = max(1, _CHUNK // max(1, right - left))
         for row in range(top, bottom, step):

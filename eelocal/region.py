@@ -23,7 +23,7 @@ from eelocal.grid import Grid, apply
 from eelocal.lattice import Cells, blocks, choose_cells
 from eelocal.values.collection import Collection
 from eelocal.values.filter import Query
-from eelocal.values.geometry import Geometry, meet, on_every_turn
+from eelocal.values.geometry import Geometry, meet, on_every_turn, prepared
 from eelocal.values.image import Image
 from eelocal.values.projection import Projection, transformer
 
@@ -149,7 +149,7 @@ def present_in(outline: BaseGeometry | None, grid: Grid) -> NDArray[np.bool_]:
         return np.ones(grid.shape, bool)
     if not outline.intersects(frame):
         return np.zeros(grid.shape, bool)
-    shapely.prepare(outline)
+    outline = prepared(outline)
     touched: NDArray[np.bool_] = shapely.contains_xy(outline, *_centres(grid))
     rest = np.flatnonzero(~touched)
     touched.reshape(-1)[rest] = shapely.intersects(outline, _pixel_shapes(grid, rest))

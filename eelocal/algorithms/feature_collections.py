@@ -24,7 +24,7 @@ from eelocal.registry import algorithm
 from eelocal.values.collection import Collection, of_elements
 from eelocal.values.element import Element, Feature
 from eelocal.values.filter import Query
-from eelocal.values.geometry import Geometry, transform_shape
+from eelocal.values.geometry import Geometry, prepared, transform_shape
 from eelocal.values.image import Band, Image
 from eelocal.values.pixeltype import DOUBLE
 from eelocal.values.projection import WGS84, transformer
@@ -140,10 +140,9 @@ def _along(parts: NDArray[Any], count: int, chance: np.random.Generator) -> NDAr
 
 
 def _within(parts: NDArray[Any], count: int, chance: np.random.Generator) -> NDArray[np.float64]:
-    area = shapely.union_all(parts)
+    area = prepared(shapely.union_all(parts))
     if area.is_empty or not area.area:
         raise EarthEngineError("The region has no area.")
-    shapely.prepare(area)
     left, bottom, right, top = area.bounds
     low, high = math.sin(math.radians(bottom)), math.sin(math.radians(top))
     found: list[NDArray[np.float64]] = []
@@ -219,8 +218,7 @@ def distance(features: Collection, searchRadius: float, maxError: float) -> Imag
         x, y = _centres(grid)
         middle = frame_of(grid).centroid
         local = f"+proj=aeqd +lat_0={middle.y:.9f} +lon_0={middle.x:.9f} +R={_RADIUS} +units=m"
-        flat = transform_shape(edges, "EPSG:4326", local)
-        shapely.prepare(flat)
+        flat = prepared(transform_shape(edges, "EPSG:4326", local))
         u, v = transformer("EPSG:4326", local).transform(x, y)
         metres = shapely.distance(flat, shapely.points(u, v))
         return Pixels(np.where(metres <= searchRadius, metres, 0.0), metres <= searchRadius)

@@ -7,8 +7,6 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-import shapely
-
 from eelocal import registry
 from eelocal.algorithms.collection import compare
 from eelocal.algorithms.geometries import measured_area, measured_distance
@@ -20,7 +18,7 @@ from eelocal.values.collection import Collection
 from eelocal.values.date import Date, DateRange
 from eelocal.values.element import Element
 from eelocal.values.filter import Filter, Measure, Query
-from eelocal.values.geometry import Geometry, meet, on_every_turn
+from eelocal.values.geometry import Geometry, meet, on_every_turn, prepared
 
 Test = Callable[[Any, Any], Any]
 _TIME = "system:time_start"
@@ -142,9 +140,7 @@ def _region_query(left: _Side, right: _Side) -> Query:
     place = right.value if left.field is not None else left.value
     if not isinstance(place, Geometry) or place.unbounded or ".all" not in (left.field, right.field):
         return Query()
-    shape = place.lonlat
-    shapely.prepare(shape)
-    return Query(region=shape)
+    return Query(region=prepared(place.lonlat))
 
 
 _COMPARISONS: dict[str, Test] = {

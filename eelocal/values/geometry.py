@@ -129,6 +129,16 @@ def on_every_turn(shape: BaseGeometry, other: BaseGeometry) -> BaseGeometry:
     return shapely.union_all([shapely.affinity.translate(shape, turn) for turn in turns])
 
 
+def prepared(shape: BaseGeometry) -> BaseGeometry:
+    """A copy for many tests, and for the caller alone.
+
+    What GEOS prepares is completed as it is used, without a lock: two threads that test one prepared geometry crash.
+    """
+    own: BaseGeometry = shapely.force_2d(shape)
+    shapely.prepare(own)
+    return own
+
+
 def unrolled(geometry: BaseGeometry) -> BaseGeometry:
     """A shape in degrees whose edges go the short way around the Earth: from 179 to -179 is to 181."""
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from shapely import affinity
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from eelocal.values.geometry import prepared
 from eelocal.world import mgrs, utm
 from eelocal.world.hashing import scalar_hash, scalar_unit
 from eelocal.world.mgrs import GRANULE_SIZE, Granule
@@ -207,9 +207,7 @@ def search_scenes(start_ms: float, end_ms: float, region: BaseGeometry | None) -
         candidates = _walk_passes(start_ms, end_ms, region)
     else:
         candidates = _walk_granules(mgrs.granules_touching(region), start_ms, end_ms)
-    turns = [] if region is None else [affinity.translate(region, turn) for turn in (0, -360, 360)]
-    for turned in turns:
-        shapely.prepare(turned)
+    turns = [] if region is None else [prepared(affinity.translate(region, turn)) for turn in (0, -360, 360)]
     for scene in candidates:
         if start_ms <= scene.time_ms < end_ms and scene.published and scene.view.exists:
             outline = scene.view.outline

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from shapely import affinity
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from eelocal.values.geometry import prepared
 from eelocal.world import utm
 from eelocal.world.mgrs import wrapped
 from eelocal.world.orbit import on_ground, seen_from
@@ -54,8 +54,7 @@ def touching(
     for part in (p for shape in turned for p in getattr(shape, "geoms", [shape]) if not p.is_empty):
         west, south, east, north = part.bounds
         near |= (lat > south - reach) & (lat < north + reach) & (lon > west - wide) & (lon < east + wide)
-    for shape in turned:
-        shapely.prepare(shape)
+    turned = [prepared(shape) for shape in turned]
     for place in np.flatnonzero(near).tolist():
         outline = strip_of(keys[place]).outline
         if any(shape.intersects(outline) for shape in turned):

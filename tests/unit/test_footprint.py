@@ -72,3 +72,11 @@ def test_raster_in_another_zone_is_compared_pixel_by_pixel(make_series):
     assert found[2, 2] or found[1, 2]
     # Nine pixels of the same size, turned by the convergence of the meridians: nine again, but for those at the rim.
     assert 5 <= found.sum() <= 13
+
+
+def test_a_footprint_that_threads_share_stays_as_it_is(make_series):
+    """GEOS completes a prepared geometry as it is used, without a lock: threads that test one together crash."""
+    series = make_series()
+    scene = replace(series.images[0].scenes[0], footprint=shapely.box(-180, -90, 180, 90))
+    in_raster(replace(series.images[0], scenes=(scene,)), ["B2"], series.grid)
+    assert not shapely.is_prepared(scene.footprint)
