@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -17,23 +19,30 @@ def readme_command(words):
     return [str(BIN / "prefect"), *command.split()[1:]]
 
 
+def ask(method, url, body):
+    """What a Prefect server answers; 503 is how it says that its SQLite was locked for long, and to ask again."""
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=Retry(8, status_forcelist=[503], allowed_methods=None)))
+        answer = session.request(method, url, json=body, timeout=60)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
 def find(environment, kind, body):
     """What the Prefect server of the environment knows of a kind, such as flow runs."""
-    answer = requests.post(f"{environment['PREFECT_API_URL']}/{kind}/filter", json=body, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
+    return ask("POST", f"{environment['PREFECT_API_URL']}/{kind}/filter", body)
 
 
-def until(seconds, ask, what):
-    """What `ask` answers, once it is true; asked again in short steps, so that what is waited for has the machine.
+def until(seconds, condition, what):
+    """What a condition gives, once it is true; asked again in short steps, so that what is waited for has the machine.
 
     Args:
         seconds: the longest to wait.
-        ask: a function without arguments.
+        condition: a function without arguments.
         what: a function that says how things stand when the time is over.
     """
     deadline = time.monotonic() + seconds
-    while not (found := ask()):
+    while not (found := condition()):
         assert time.monotonic() < deadline, what()
         time.sleep(0.1)
     return found

@@ -7,12 +7,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 import rasterio
-import requests
 import yaml
 from prefect.cli.deploy._models import ConcurrencyLimitSpec, DeploymentConfig, RawScheduleConfig
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.templating import apply_values
-from prefect_server import BIN, ROOT, find, until
+from prefect_server import BIN, ROOT, ask, find, until
 
 from eeflow.campaign import load_campaign
 from eeflow.jobfile import load_job
@@ -129,7 +128,7 @@ def wait_for_runs(environment, deployment, count):
 def pause(environment, deployment):
     for found in find(environment, "deployments", {"deployments": {"name": {"any_": [deployment]}}}):
         url = f"{environment['PREFECT_API_URL']}/deployments/{found['id']}"
-        requests.patch(url, json={"paused": True}, timeout=30).raise_for_status()
+        ask("PATCH", url, {"paused": True})
 
 
 def test_the_image_and_the_compose_file_fit_together():

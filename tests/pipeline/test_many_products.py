@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
 from coded_service import CodedService
 from coded_world import make_collection
 from pixel_check import check_pixels, scene_of
+from prefect_server import find
 
 from eeflow.ledger import Ledger
 
@@ -60,5 +60,5 @@ def test_what_fails_for_one_product_is_its_own(done):
 def test_small_products_share_tasks(done, prefect_environment):
     assert done.returncode == 3
     wanted = {"flows": {"name": {"like_": "many"}}, "task_runs": {"name": {"like_": "write many"}}}
-    found = requests.post(f"{prefect_environment['PREFECT_API_URL']}/task_runs/filter", json=wanted, timeout=30).json()
+    found = find(prefect_environment, "task_runs", wanted)
     assert len(found) <= 4
