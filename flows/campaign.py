@@ -34,7 +34,7 @@ from flows.stale import end_dead_runs
 _SERVER_PAUSES_SECONDS = (5, 10, 15, 30, 60, 60, 60, 60)
 
 
-@flow(name="campaign", flow_run_name="{campaign.name}")
+@flow(name="campaign", flow_run_name="{campaign.name}", persist_result=False)
 def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:  # noqa: B006  Prefect copies it
     """Runs many jobs, each as a run of its own.
 

@@ -53,7 +53,7 @@ RESTRICTED = (
 )
 
 
-@flow(name="download", flow_run_name="{job.title}", task_runner=task_runner())
+@flow(name="download", flow_run_name="{job.title}", task_runner=task_runner(), persist_result=False)
 def download(job: Job, fresh: bool = False) -> State[RunReport]:
     """Downloads what a job asks for: one GeoTIFF a scene, each complete or not there at all.
 

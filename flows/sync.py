@@ -11,7 +11,7 @@ from flows.report import RunReport
 from flows.runner import task_runner
 
 
-@flow(name="sync", flow_run_name="{job.name} sync", task_runner=task_runner())
+@flow(name="sync", flow_run_name="{job.name} sync", task_runner=task_runner(), persist_result=False)
 def sync(job: Job) -> State[RunReport]:
     """Brings a job's folder up to date with Earth Engine: a listing, and the pixels of what is new, late or changed.
 

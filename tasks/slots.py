@@ -6,6 +6,7 @@ a while and its gate shares that out among its requests.
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import threading
 import time
@@ -75,19 +76,28 @@ def leased_slots() -> Iterator[None]:
 
 def _enter(gate: Gate) -> Keeper:
     with _starting:
-        if gate not in _keepers:
-            _keepers[gate] = Keeper(gate, limit_name(), register_name())
-        _keepers[gate].users += 1
-        return _keepers[gate]
+        keeper = _keepers.get(gate)
+        if keeper is None or keeper.has_ended:
+            if keeper:
+                keeper.join()  # or it would open the gate that the next one keeps
+            keeper = _keepers[gate] = Keeper(gate, limit_name(), register_name())
+        keeper.users += 1
+        return keeper
 
 
 def _leave(keeper: Keeper) -> None:
     with _starting:
         keeper.users -= 1
-        if keeper.users:
-            return
-        del _keepers[keeper.gate]
-    keeper.close()
+        if not keeper.users:
+            keeper.end()
+
+
+@atexit.register
+def _wait_for_those_that_ended() -> None:
+    """A run does not wait until the server has its slots back; the end of its process does."""
+    for keeper in _keepers.values():
+        if keeper.has_ended:
+            keeper.join()
 
 
 @dataclass
@@ -134,10 +144,18 @@ class Keeper:
         """Slots it has."""
         return sum(lease.slots for lease in self._leases)
 
-    def close(self) -> None:
-        """Gives everything back."""
+    @property
+    def has_ended(self) -> bool:
+        """Whether it gives everything back, or has."""
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        """Begins to give everything back."""
         self._ended.set()
         self.gate.allow(0)  # also ends the wait of the keeper's thread
+
+    def join(self) -> None:
+        """Waits until everything is given back."""
         self._thread.join(_LEASE_SECONDS)
 
     def _keep(self) -> None:

@@ -37,7 +37,8 @@ class Process:
 
     def end(self):
         self.rest()
-        self.keeper.close()  # which lets in whoever still waits
+        self.keeper.end()
+        self.keeper.join()  # after which whoever still waits is let in
         for thread in self._threads:
             thread.join()
 
