@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eeflow.grid import Window
 from eeflow.output import whole_file
 
 
@@ -35,6 +37,12 @@ class Block:
             {name: np.zeros(shape, bool) for name in dtypes},
             np.zeros(shape, bool),
         )
+
+    def part(self, window: Window, names: Sequence[str]) -> Block:
+        """The pixels of a window of the block, in some of its bands."""
+        place = np.s_[window.row : window.row + window.height, window.col : window.col + window.width]
+        values = {name: self.values[name][place] for name in names}
+        return Block(values, {name: self.valid[name][place] for name in names}, self.seen[place])
 
     def paste(self, part: Block, row: int, col: int) -> None:
         """Puts a smaller block, or further bands of the same pixels, in its place."""

@@ -133,9 +133,13 @@ class Plan:
 
     def blocks_of(self, product: Product) -> Iterator[tuple[Window, tuple[str, ...], str]]:
         """Window, bands and block key of each block a product is made of."""
+        return self.blocks(product.image.image_id)
+
+    def blocks(self, image_id: str) -> Iterator[tuple[Window, tuple[str, ...], str]]:
+        """The same of an image."""
         for window in self.windows:
             for bands in self.band_groups:
-                yield window, bands, self.series.block_key(product.image.image_id, bands, window)
+                yield window, bands, self.series.block_key(image_id, bands, window)
 
 
 def make_plan(
