@@ -174,6 +174,7 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
 
 def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
     """Runs a flow, prints its report, and exits with what the report says."""
+    from flows.ending import report_of  # noqa: PLC0415
     from flows.progress import watcher  # noqa: PLC0415
     from flows.report import RunReport  # noqa: PLC0415
     from flows.server import make_prefect_home, temporary_server  # noqa: PLC0415
@@ -182,7 +183,7 @@ def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **option
     with temporary_server(), _progress_bar() as advance:
         watcher.set(advance)
         state = flow(*arguments, **options, return_state=True)
-    report = state.result(raise_on_failure=False)
+    report = report_of(state)
     if isinstance(report, BaseException):
         raise report
     if as_json:

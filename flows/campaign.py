@@ -15,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.flows import Flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from eeflow.campaign import Campaign, chosen
@@ -23,6 +22,7 @@ from eeflow.config import Job
 from eeflow.output import last_held
 from eeflow.session import current_session
 from flows.download import download
+from flows.ending import ended, report_of
 from flows.local import earth_engine
 from flows.page import show_campaign
 from flows.progress import Stage, stopping, watcher
@@ -63,9 +63,7 @@ def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:
             seconds=round(time.monotonic() - started, 3),
         )
     show_campaign(report)
-    if report.failed:
-        return Failed(message=report.summary, data=report)
-    return Completed(message=report.summary, data=report)
+    return ended(report)
 
 
 def in_turn(jobs: Sequence[Job]) -> list[Job]:
@@ -122,7 +120,7 @@ def job_task(job_flow: Flow[..., Any], job: Job) -> Any:
 
     Runs of flows that are begun at the same time from several threads are told apart only when each is in a task.
     """
-    return job_flow(job, return_state=True).result(raise_on_failure=False)
+    return report_of(job_flow(job, return_state=True))
 
 
 def _outcome(job: Job, future: Future[Any]) -> JobOutcome:

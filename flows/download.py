@@ -11,7 +11,6 @@ from typing import Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 from prefect.utilities.annotations import quote
 
 from eeflow.aoi import AOI
@@ -31,6 +30,7 @@ from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
 from eeflow.window import download_window, sync_window
+from flows.ending import ended
 from flows.local import earth_engine
 from flows.page import show
 from flows.pipeline import Tally, carry_out
@@ -106,9 +106,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
             limit=str(tally.limit) if tally.limit else None,
         )
     show(report, job, kind)
-    if report.failed:
-        return Failed(message=report.summary, data=report)
-    return Completed(message=report.summary, data=report)
+    return ended(report)
 
 
 def _make_products(

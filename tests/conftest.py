@@ -42,6 +42,7 @@ def prefect_environment(clean_environment, running):
     environment = clean_environment | {
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
         "PREFECT_SERVER_UI_API_URL": url,
+        "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "1",  # how often it looks for leases that have ended
     }
     command = [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with running(command, log, env=environment) as server:

@@ -1,12 +1,17 @@
 """Slots of the limit that all runs share: fair shares, grown and shrunk as processes come and go, never too many."""
 
 import contextlib
+import json
+import subprocess
+import sys
 import threading
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect_server import until
+from prefect_server import ROOT, until
 
 from eeflow.gate import Gate
 from tasks import slots
@@ -14,6 +19,14 @@ from tasks.slots import Keeper
 
 LIMIT = 10
 PATIENCE = 40
+HOLDS_THREE = """
+import sys
+from eeflow.session import current_gate
+from tasks.slots import leased_slots
+with leased_slots(), current_gate().slot(), current_gate().slot(), current_gate().slot():
+    print("three are in flight", flush=True)
+    sys.stdin.read()
+"""
 
 
 class Process:
@@ -139,3 +152,40 @@ def test_a_lost_lease_is_taken_anew(server, monkeypatch):
         process.end()
     assert together.peak <= LIMIT
     assert server.read_global_concurrency_limit_by_name(name).active_slots == 0
+
+
+def test_slots_of_a_killed_process_come_back_when_its_leases_end(server, prefect_environment):
+    settings = {"EEFLOW_EE_URL": "http://127.0.0.1:9", "EEFLOW_EE_PROJECT": "killed", "EEFLOW_MAX_CONCURRENT": "4"}
+    name, register = "earth-engine-killed", "earth-engine-killed-runs"
+
+    def taken(which=name):
+        return server.read_global_concurrency_limit_by_name(which).active_slots
+
+    command, pipes = [sys.executable, "-c", HOLDS_THREE], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=prefect_environment | settings, **pipes) as run:
+        assert run.stdout.readline()
+        run.kill()
+    assert taken() >= 3
+    assert taken(register) == 1
+    limits = {str(server.read_global_concurrency_limit_by_name(which).id) for which in (name, register)}
+    let_time_pass(prefect_environment, limits, timedelta(seconds=slots._LEASE_SECONDS))
+    eventually(server, name, lambda: taken() == taken(register) == 0)
+    together = Together()
+    following = Process(name, 4, together)
+    try:
+        eventually(server, name, lambda: together.peak == 4)
+    finally:
+        following.end()
+
+
+def let_time_pass(environment, limits, passed):
+    """Makes the leases of limits older where the server keeps them, on its disk."""
+    folder = Path(environment["PREFECT_HOME"]) / "concurrency_leases"
+    index = json.loads((folder / "expirations.json").read_text())
+    for lease_id in index:
+        path = folder / f"{lease_id}.json"
+        lease = json.loads(path.read_text())
+        if limits & set(lease["resource_ids"]):
+            index[lease_id] = lease["expiration"] = str(datetime.fromisoformat(lease["expiration"]) - passed)
+            path.write_text(json.dumps(lease))
+    (folder / "expirations.json").write_text(json.dumps(index))
