@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import httpx
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.flows import Flow
@@ -20,13 +20,16 @@ from prefect.utilities.annotations import quote
 from eeflow.campaign import Campaign, chosen
 from eeflow.config import Job
 from eeflow.output import last_held
+from eeflow.prospect import Prospect, foreseen
 from eeflow.session import current_session
+from eeflow.sharing import overlapping
 from flows.download import download
 from flows.ending import ended, report_of
 from flows.local import earth_engine
 from flows.page import show_campaign
-from flows.progress import Stage, stopping, watcher
+from flows.progress import Stage, stop_event, stopping, watcher
 from flows.report import CampaignReport, JobOutcome
+from flows.sharing import share_task, title
 from flows.stale import end_dead_runs
 
 # While the Prefect server is away, say to be started again, a job waits: it fails when it stays away for five minutes.
@@ -54,7 +57,7 @@ def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:
     with earth_engine():
         session = current_session()
         requests, failures = session.requests, session.failures
-        outcomes = _run_all(jobs, _flow_of(campaign), campaign.at_once)
+        outcomes = _run_all(overlapping(jobs), campaign)
         report = CampaignReport(
             campaign=campaign.name,
             outcomes=sorted(outcomes, key=lambda outcome: outcome.job),
@@ -79,38 +82,72 @@ def _flow_of(campaign: Campaign) -> Flow[..., Any]:
     return sync
 
 
-def _run_all(jobs: Sequence[Job], job_flow: Flow[..., Any], at_once: int) -> list[JobOutcome]:
-    """Runs every job; what became of each. An interruption lets those under way end what they have asked for."""
-    stage = Stage("jobs", len(jobs))
-    stops = [threading.Event() for _ in jobs]
-    outcomes = []
-    with ThreadPoolExecutor(at_once, thread_name_prefix="job") as pool:
-        # Each in a copy of this context, by which Prefect knows that it is part of this run.
-        futures = {
-            pool.submit(contextvars.copy_context().run, _run_one, job_flow, job, stop): job
-            for job, stop in zip(jobs, stops, strict=True)
-        }
+def _run_all(groups: Sequence[list[Job]], campaign: Campaign) -> list[JobOutcome]:
+    """Runs every job; what became of each. An interruption lets those under way end what they have asked for.
+
+    Jobs of a group run when what they share was fetched.
+    """
+    stage, stop = Stage("jobs", sum(map(len, groups))), threading.Event()
+    job_flow = _flow_of(campaign)
+    outcomes: list[JobOutcome] = []
+    under_way: dict[Future[Any], list[Job]] = {}
+    with ThreadPoolExecutor(campaign.at_once, thread_name_prefix="job") as pool:
+
+        def begin(jobs: list[Job], function: Callable[..., Any], *arguments: Any) -> None:
+            # In a copy of this context, by which Prefect knows that it is part of this run.
+            context = contextvars.copy_context()
+            under_way[pool.submit(context.run, _apart, stop, function, jobs, *arguments)] = jobs
+
+        for group in groups:
+            if len(group) > 1:
+                begin(group, _share, campaign.mode == "sync")
+            else:
+                begin(group, _run_one, job_flow)
         try:
-            for future in as_completed(futures):
-                outcomes.append(_outcome(futures[future], future))
-                stage.advance()
+            while under_way:
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    jobs = under_way.pop(future)
+                    if len(jobs) > 1:
+                        prospects = _prospects(jobs, future)
+                        for job in jobs:
+                            begin([job], _run_one, job_flow, prospects.get(job.name))
+                    else:
+                        outcomes.append(_outcome(jobs[0], future))
+                        stage.advance()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for stop in stops:
-                stop.set()
+            stop.set()
             raise
     return outcomes
 
 
-def _run_one(job_flow: Flow[..., Any], job: Job, stop: threading.Event) -> Any:
+def _apart(stop: threading.Event, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls what runs flows, in a thread of its own."""
     stopping.set(stop)
     watcher.set(None)  # the campaign's own stage is what is shown
     # The campaign's heartbeat tells of its jobs too, and each of their own would take a second to stop.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        for pause in (*_SERVER_PAUSES_SECONDS, None):
-            result = job_task(quote(job_flow), quote(job), return_state=True).result(raise_on_failure=False)
-            if pause is None or not isinstance(result, httpx.TransportError) or stop.wait(pause):
-                break
+        return function(*arguments)
+
+
+def _share(jobs: list[Job], syncing: bool) -> dict[str, Prospect]:
+    return share_task(title(jobs), quote(jobs), syncing=syncing)
+
+
+def _prospects(jobs: list[Job], future: Future[dict[str, Prospect]]) -> dict[str, Prospect]:
+    if error := future.exception():
+        get_run_logger().warning("%s fetch each for themselves: %s", title(jobs), error)
+        return {}
+    return future.result()
+
+
+def _run_one(jobs: list[Job], job_flow: Flow[..., Any], prospect: Prospect | None = None) -> Any:
+    (job,) = jobs
+    foreseen.set(prospect)
+    for pause in (*_SERVER_PAUSES_SECONDS, None):
+        result = job_task(quote(job_flow), quote(job), return_state=True).result(raise_on_failure=False)
+        if pause is None or not isinstance(result, httpx.TransportError) or stop_event().wait(pause):
+            break
     return result
 
 

@@ -14,22 +14,23 @@ from prefect.client.schemas.objects import State
 from prefect.utilities.annotations import quote
 
 from eeflow.aoi import AOI
-from eeflow.blocks import BlockStore
 from eeflow.budget import Budget, metered
 from eeflow.config import Job
+from eeflow.fetch import missing_requests
 from eeflow.judge import JUDGED_NOTHING, Refusal, is_judged, judged_images
 from eeflow.ledger import Entry, Ledger
 from eeflow.outcome import failed, rejected
 from eeflow.output import exclusive
-from eeflow.plan import Product, check_limits, make_plan, outline
+from eeflow.plan import Product
 from eeflow.presets import with_preset
+from eeflow.prospect import foreseen, look_ahead
 from eeflow.recipe import make_recipe
-from eeflow.retention import known_refusals, prune, too_old
+from eeflow.retention import prune
 from eeflow.scenes import Scene
 from eeflow.series import make_series
 from eeflow.session import current_session
 from eeflow.transport import Pace
-from eeflow.window import download_window, sync_window
+from eeflow.window import Window, download_window, sync_window
 from flows.ending import ended
 from flows.local import earth_engine
 from flows.page import show
@@ -85,8 +86,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
         session = connect_task()
         tally = Tally(session.requests, session.failures)
         ledger = Ledger(job.folder)
-        find = partial(find_scenes_task, aoi=aoi)
-        scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
+        scenes = _find_scenes(job, aoi, window)
         disappeared = window.disappeared(ledger.entries(), scenes) if window and kind == "sync" else []
         products = _make_products(job, aoi, scenes, fresh, tally, budget) if scenes else []
         removed = prune(job)
@@ -109,37 +109,35 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
     return ended(report)
 
 
+def _find_scenes(job: Job, aoi: AOI, window: Window | None) -> list[Scene]:
+    if ahead := foreseen.get():
+        return ahead.scenes
+    find = partial(find_scenes_task, aoi=aoi)
+    return window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
+
+
 def _make_products(
     job: Job, aoi: AOI, scenes: list[Scene], fresh: bool, tally: Tally, budget: Budget
 ) -> list[ProductReport]:
+    ahead, session = foreseen.get(), current_session()
     bands, recipe = make_recipe(job, scenes)
-    judgement = judge_task(job, aoi, quote(scenes)) if is_judged(job) else JUDGED_NOTHING
+    judgement = JUDGED_NOTHING
+    if is_judged(job):
+        judgement = ahead.judgement if ahead else judge_task(job, aoi, quote(scenes))
     images = judged_images(job, scenes, judgement, aoi.lonlat.centroid.x)
-    known = {} if fresh else known_refusals(job, images)
-    judged = {image.image_id: refusal for image in images if (refusal := judgement.of(image))}
-    refused = too_old(job, images) | judged | known
     grid = build_grid_task(job, aoi, recipe.own(bands), quote(scenes))
-    ledger = Ledger(job.folder)
-    before = ledger.intact()
-    on_disk = {} if fresh else {entry.key: entry for entry in before.values()}
-    plan = make_plan(
-        job,
-        make_series(job, images, bands, grid, recipe),
-        outline(job, aoi, grid),
-        lambda product: product.key in on_disk or product.image.image_id in refused,
-        Pace.of(current_session()),
-        ledger.names(),
-    )
-    check_limits(plan, job.limits)
-    budget.count(current_session())
-    budget.check(job.limits, len(plan.requests))
-    store = BlockStore(job.cache / "blocks" / job.name)
-    wanted = [p for p in plan.products if p.key not in on_disk and p.image.image_id not in refused]
+    series = make_series(job, images, bands, grid, recipe)
+    outlook = look_ahead(job, aoi, series, judgement, Pace.of(session), fresh=fresh)
+    plan, wanted, store = outlook.plan, outlook.wanted, outlook.store
+    before, on_disk, known, refused = outlook.before, outlook.on_disk, outlook.known, outlook.refused
+    budget.count(session)
+    budget.check(job.limits, len(plan.requests if fresh else missing_requests(series, plan.requests, store)))
     carry_out(Writing(job, plan, store, judgement), wanted, tally, fresh)
     if plan.other and tally.was_refused:
         get_run_logger().warning("%s was refused (%s); going on with the other.", plan.transport, tally.errors[0])
         plan, tally.errors = plan.other, []
         carry_out(Writing(job, plan, store, judgement), wanted, tally, fresh)
+    ledger = Ledger(job.folder)
     # A scene that came since, and is not wanted, leaves the product as it is.
     ledger.record(
         *(
