@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from eeflow.config import Job
 from eeflow.jobfile import load_job
 from flows import inspect_cli, operate_cli
 from flows.console import AsJson, Debug, ExitStatus, one_line_errors
+
+if TYPE_CHECKING:
+    from prefect.flows import Flow
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
 # call home, time enough for the temporary server's first start, which migrates its database, and heartbeats as often as
@@ -172,17 +175,18 @@ def _run(job: Job, *, fresh: bool, as_json: bool) -> None:
     _run_flow(download, job, fresh=fresh, as_json=as_json)
 
 
-def _run_flow(flow: Callable[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
+def _run_flow(flow: Flow[..., Any], *arguments: Any, as_json: bool, **options: Any) -> None:
     """Runs a flow, prints its report, and exits with what the report says."""
     from flows.ending import report_of  # noqa: PLC0415
+    from flows.heartbeat import beating  # noqa: PLC0415
     from flows.progress import watcher  # noqa: PLC0415
     from flows.report import RunReport  # noqa: PLC0415
     from flows.server import make_prefect_home, temporary_server  # noqa: PLC0415
 
     make_prefect_home()
-    with temporary_server(), _progress_bar() as advance:
+    with temporary_server(), _progress_bar() as advance, beating(flow) as living:
         watcher.set(advance)
-        state = flow(*arguments, **options, return_state=True)
+        state = living(*arguments, **options, return_state=True)
     report = report_of(state)
     if isinstance(report, BaseException):
         raise report

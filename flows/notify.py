@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from eeflow.config import days
 from eeflow.errors import ConfigError
 from eeflow.jobfile import explain, read_yaml
+from flows.heartbeat import HEARTBEAT
 from flows.page import NEW_DATA
 
 _ONCE = timedelta(seconds=30)
-_HEARTBEAT = "prefect.flow-run.heartbeat"
 # What a worker says of a run that it is about to start, which takes a while on a busy machine.
 _BEGINS = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
 _LONGEST_START_SECONDS = 300
@@ -90,7 +90,7 @@ def apply(notifications: Notifications) -> list[str]:
     if notifications.crashed_after_seconds:
         seconds = notifications.crashed_after_seconds
         told.append(
-            _renew(_dead("crashed runs", {_HEARTBEAT}, seconds, "It has not told for {} s that it lives: killed."))
+            _renew(_dead("crashed runs", {HEARTBEAT}, seconds, "It has not told for {} s that it lives: killed."))
         )
         longest = max(seconds, _LONGEST_START_SECONDS)
         told.append(_renew(_dead("runs that never began", _BEGINS, longest, "It has not begun within {} s: killed.")))
@@ -167,7 +167,7 @@ def _dead(name: str, after: set[str], seconds: int, message: str) -> Automation:
     trigger = EventTrigger(
         posture=Posture.Proactive,
         after=after,
-        expect={_HEARTBEAT, *_ENDS},
+        expect={HEARTBEAT, *_ENDS},
         match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related={"prefect.resource.role": "flow", "prefect.resource.name": _FLOWS},
         for_each={"prefect.resource.id"},
