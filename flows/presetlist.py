@@ -19,15 +19,17 @@ def as_json() -> list[dict[str, Any]]:
 
 
 def show() -> None:
-    """Prints a table as wide as the terminal."""
+    """Prints a table as wide as the terminal, names whole; into a pipe, which has no width, a wide one."""
     table = Table(box=None, pad_edge=False)
     table.add_column("id", overflow="fold", no_wrap=True)
-    for header in ("what", "usual bands", "clouds"):
+    for header in ("what", "usual bands"):
         table.add_column(header, overflow="fold")
+    table.add_column("clouds", overflow="fold", min_width=len("cloud-score-plus"))
     for asset_id, preset in presets().collections.items():
         bands = ", ".join(preset.default_bands) or "all"
         table.add_row(asset_id, preset.title, bands, ", ".join(preset.clouds) or "-")
     console = Console(highlight=False, markup=False)
+    console = console if console.is_terminal else Console(highlight=False, markup=False, width=160)
     console.print(table)
     console.print(
         "Any other collection works too. EEFLOW_PRESETS names a YAML file that adds to these or changes them."
