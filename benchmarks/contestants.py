@@ -55,12 +55,13 @@ def _job(task):
 
 
 def eeflow(task, result):
-    """The flow, on the Prefect server that the environment names, or on one it starts for itself."""
+    """The flow as the command runs it, on the Prefect server that the environment names, or on one it starts."""
     from flows.download import download
+    from flows.heartbeat import beating
 
     _wait_for_the_others(task)
-    with _clock(result):
-        state = download(_job(task), return_state=True)
+    with _clock(result), beating(download) as living:
+        state = living(_job(task), return_state=True)
     report = state.result()
     result["files"] = [product.path for product in report.products]
     result["retries"] = report.retries

@@ -30,11 +30,11 @@ def test_a_run_tells_that_it_lives_until_it_ends(prefect_environment):
     of_run = {"filter": {"event": {"name": [HEARTBEAT]}, "resource": {"id": [run_id]}}}
     (event,) = until(60, lambda: find(prefect_environment, "events", of_run)["events"], lambda: "no heartbeat")
     # By which the automations that mark dead runs know whose it is.
-    assert {"flow": "lives"} == {
+    assert {
         related["prefect.resource.role"]: related["prefect.resource.name"]
         for related in event["related"]
         if related["prefect.resource.role"] == "flow"
-    }
+    } == {"flow": "lives"}
     assert event["resource"]["prefect.resource.name"]
     (beat,) = beats
     beat.join(5)
