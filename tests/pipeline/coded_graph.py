@@ -915,6 +915,12 @@ def _wide(compute):
     return lambda a, b: compute(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
 
 
+def _divide(a, b):
+    """0 where it is by 0."""
+    a, b = np.broadcast_arrays(a, b)
+    return np.divide(a, b, out=np.zeros(a.shape), where=b != 0)
+
+
 def _whole(compute):
     return lambda a, b: compute(np.asarray(a).astype(np.int64), np.asarray(b).astype(np.int64))
 
@@ -923,7 +929,8 @@ for _names, _compute, _type in (
     (("add",), _wide(np.add), _DOUBLE),
     (("subtract",), _wide(np.subtract), _DOUBLE),
     (("multiply",), _wide(np.multiply), _DOUBLE),
-    (("divide",), _wide(np.divide), _DOUBLE),
+    (("divide",), _wide(_divide), _DOUBLE),
+    (("pow",), _wide(np.power), _DOUBLE),
     (("eq",), _wide(np.equal), _TRUTH),
     (("neq",), _wide(np.not_equal), _TRUTH),
     (("lt",), _wide(np.less), _TRUTH),

@@ -26,6 +26,7 @@ import threading
 import time
 import urllib.parse
 
+import coded_products  # noqa: F401  makes its algorithms known
 import ee
 import numpy as np
 import orjson
