@@ -35,7 +35,7 @@ class Result:
 
 
 class Commands:
-    """The process; calls are `commands(*arguments)`."""
+    """The process; calls are `commands(*arguments)`, or `begin(*arguments)` and later `result()`."""
 
     def __init__(self, environment):
         self._process = subprocess.Popen(
@@ -43,10 +43,23 @@ class Commands:
         )
 
     def __call__(self, *arguments):
+        self.begin(*arguments)
+        return self.result()
+
+    def begin(self, *arguments):
         self._process.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
         self._process.stdin.flush()
-        result = json.loads(self._process.stdout.readline())
+
+    def result(self):
+        """What the call that was begun left; None where the process was killed."""
+        line = self._process.stdout.readline()
+        if not line:
+            return None
+        result = json.loads(line)
         return Result(result["code"], result["stdout"], result["stderr"])
+
+    def kill(self):
+        self._process.kill()
 
     def __enter__(self):
         return self
