@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eeflow.config import Job, Limits
-from eeflow.errand import Errand, Log, errand
+from eeflow.errand import Count, Errand, Log, errand
 from eeflow.errors import EEFlowError, LimitExceeded
 from eeflow.session import Session, known_session
 from eeflow.settings import load_settings
@@ -137,6 +137,8 @@ class _Meter:
 def metered(job: Job, log: Log | None = None) -> Iterator[Budget]:
     """Within this, requests are sent for the job: tagged, logged, counted, and only while its month's budget lasts.
 
+    Within another one for the same job, they count for that one's run.
+
     Args:
         job: whose requests they are.
         log: of its run; without, its requests are not told of.
@@ -145,7 +147,9 @@ def metered(job: Job, log: Log | None = None) -> Iterator[Budget]:
         LimitExceeded: within this, by the request that would be one too many.
     """
     budget = Budget(job.cache, load_settings().project or "default")
-    own = Errand(job.name, job.workload_tag, admit=_Meter(budget, job.limits).admit)
+    around = errand.get()
+    count = around.count if around.job == job.name else Count()
+    own = Errand(job.name, job.workload_tag, count=count, admit=_Meter(budget, job.limits).admit)
     before = errand.set(replace(own, log=log) if log else own)
     try:
         yield budget

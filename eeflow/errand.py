@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ _unheard = logging.getLogger("eeflow")
 _unheard.addHandler(logging.NullHandler())  # outside of a run; else Python prints warnings to stderr
 
 
+@dataclass
+class Count:
+    """Requests that were sent for one run: all of them, and those that failed."""
+
+    requests: int = 0
+    failures: int = 0
+
+
 @dataclass(frozen=True)
 class Errand:
     """What requests of one context are sent for.
@@ -27,6 +35,7 @@ class Errand:
         tag: what Earth Engine counts their compute under:
             https://developers.google.com/earth-engine/guides/usage
         log: of the run.
+        count: of the run's requests.
         admit: called before each request is sent, while no other is; raises to keep it from being sent.
         about: the scenes, bands and pixels of the request; empty where it is of none, as a listing.
         request_id: in the log's lines and, as `X-Request-Id`, in the request; one that is refused for being one too
@@ -36,6 +45,7 @@ class Errand:
     job: str = "no job"
     tag: str | None = None
     log: Log = _unheard
+    count: Count = field(default_factory=Count)
     admit: Callable[[Session], None] = lambda _session: None
     about: str = ""
     request_id: str = ""

@@ -126,6 +126,7 @@ class Session:
         """One more request did not bring what was asked for."""
         with self._lock:
             self.failures += 1
+            errand.get().count.failures += 1
 
     @contextmanager
     def new_usage(self) -> Iterator[tuple[int, float]]:
@@ -149,6 +150,7 @@ class Session:
             with self._lock:
                 whose.admit(self)
                 self.requests += 1
+                whose.count.requests += 1
             try:
                 answer = self._exchange(verb, url, orjson.dumps(body) if body else None, whose.request_id)
                 self._answered(time.monotonic() - entered)

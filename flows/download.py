@@ -16,6 +16,7 @@ from prefect.utilities.annotations import quote
 from eeflow.aoi import AOI
 from eeflow.budget import Budget, metered
 from eeflow.config import Job
+from eeflow.errand import errand
 from eeflow.fetch import missing_requests
 from eeflow.judge import JUDGED_NOTHING, Refusal, is_judged, judged_images
 from eeflow.ledger import Entry, Ledger
@@ -84,7 +85,8 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
     with earth_engine(), exclusive(job.folder), metered(job, get_run_logger()) as budget, leased_slots():
         budget.check(job.limits, requests=1)
         session = connect_task()
-        tally = Tally(session.requests, session.failures)
+        count = errand.get().count
+        tally = Tally(count.requests, count.failures)
         ledger = Ledger(job.folder)
         scenes = _find_scenes(job, aoi, window)
         disappeared = window.disappeared(ledger.entries(), scenes) if window and kind == "sync" else []
@@ -95,8 +97,8 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
             job=job.name,
             folder=str(job.folder),
             products=products,
-            requests=session.requests - tally.requests_before,
-            retries=session.failures - tally.failures_before - len(tally.errors),
+            requests=count.requests - tally.requests_before,
+            retries=count.failures - tally.failures_before - len(tally.errors),
             splits=tally.splits,
             cached=tally.cached,
             seconds=round(time.monotonic() - started, 3),

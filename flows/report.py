@@ -125,8 +125,14 @@ class JobOutcome:
 
     def as_json(self) -> dict[str, Any]:
         """The outcome as plain values; the products are the campaign's."""
-        counts = {} if self.report is None else {"folder": self.report.folder, "products": len(self.report.products)}
-        return {"job": self.job, "status": self.status, "error": self.problem, **counts}
+        own = {"job": self.job, "status": self.status, "error": self.problem}
+        if self.report is None:
+            return own
+        return own | {
+            "folder": self.report.folder,
+            "products": len(self.report.products),
+            "requests": self.report.requests,
+        }
 
 
 @dataclass(frozen=True)

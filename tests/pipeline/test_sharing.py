@@ -107,11 +107,14 @@ def check_same(root, other):
     return here
 
 
-def alone(commands, folder, campaign, names):
-    """The root of jobs of a campaign that were run one by one."""
-    for name in names:
-        done = commands("campaign", campaign, "--only", name, "--out", folder / "alone", "--json")
-        assert done.code == 0, done.stderr
+def alone(commands, folder, campaign):
+    """The root of the same jobs, none of which shares with another."""
+    content = yaml.safe_load(campaign.read_text())
+    for number, job in enumerate(content["jobs"]):
+        job["workload_tag"] = f"alone-{number}"
+    campaign.write_text(yaml.safe_dump(content))
+    done = commands("campaign", campaign, "--out", folder / "alone", "--json")
+    assert done.code == 0, done.stderr
     return folder / "alone"
 
 
@@ -126,6 +129,9 @@ def test_each_scene_is_asked_for_once_and_every_file_is_that_of_its_job_alone(tm
     # Those three together, and the one beside them.
     assert asked() == dict.fromkeys(DAYS[:3], 2) | {DAYS[3]: 0}
     assert blocks(root) == []
+    own = {job["job"]: job["requests"] for job in done.report["jobs"]}
+    assert own.pop("apart") <= 1 + 3, "the listing, and at most a request a scene"
+    assert set(own.values()) == {0}, "theirs are the campaign's"
 
     before = engine.counts["value:compute"]
     again = commands("campaign", campaign, "--json")
@@ -138,7 +144,7 @@ def test_each_scene_is_asked_for_once_and_every_file_is_that_of_its_job_alone(tm
     assert asked() == dict.fromkeys(DAYS, 2)
 
     engine.faults.clear()
-    assert len(check_same(root, alone(commands, tmp_path, campaign, AREAS))) == 16
+    assert len(check_same(root, alone(commands, tmp_path, campaign))) == 16
 
 
 # Of these days the 24th of April is too cloudy over the third area alone, the 29th over all but the third, the 9th and
@@ -165,7 +171,7 @@ def test_clouds_are_judged_over_each_area_itself(tmp_path, engine, commands, cha
     done = commands("campaign", campaign, "--json")
     assert done.code == 0, done.stderr
     assert asked() == {day: count + shared.get(day, 0) for day, count in LOOKED.items()}
-    assert check_same(tmp_path / "data", alone(commands, tmp_path, campaign, areas))
+    assert check_same(tmp_path / "data", alone(commands, tmp_path, campaign))
 
 
 def test_areas_that_fail_leave_the_others_what_they_share(tmp_path, engine, commands):
@@ -182,6 +188,9 @@ def test_areas_that_fail_leave_the_others_what_they_share(tmp_path, engine, comm
     statuses = {job["job"]: job["status"] for job in done.report["jobs"]}
     assert statuses == {"one": "done", "two": "done", "busy": "failed", "bow": "failed"}
     assert asked() == dict.fromkeys(DAYS, 1)
+    assert commands("campaign", campaign, "--only", "busy", "--json").code == 0
+    assert asked() == dict.fromkeys(DAYS, 2)
+    assert len(rasters(tmp_path / "data")) == 12
 
 
 def test_when_what_is_shared_fails_each_area_fetches_for_itself(tmp_path, engine, commands):
@@ -219,4 +228,4 @@ def test_a_killed_one_goes_on_with_what_it_fetched(tmp_path, engine, environment
     after = {fault["id"]: fault["seen"] for fault in engine.faults.snapshot()["faults"]}
     assert after[answered] == seen[answered], "what the killed one had is not asked for again"
     assert blocks(tmp_path) == []
-    check_same(tmp_path / "data", alone(commands, tmp_path, campaign, areas))
+    check_same(tmp_path / "data", alone(commands, tmp_path, campaign))
