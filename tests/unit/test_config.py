@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from eeflow.config import Dates, digest, safe_name
+from eeflow.config import Dates, Job, digest, safe_name
 from eeflow.errors import ConfigError, UserError
 from eeflow.jobfile import load_job, parse_job
 
@@ -372,3 +373,35 @@ def test_digest_ignores_key_order_and_is_sha256():
 )
 def test_a_period_has_a_short_title(dates, title):
     assert Dates(**dates).title == title
+
+
+def test_what_is_wrong_is_found_at_its_field_by_the_keywords_that_prefects_form_hands_on():
+    """The form drops all others from a field, and those of its model, but nothing within `anyOf` or `allOf`."""
+    known = {"$ref", "anyOf", "allOf", "const", "enum", "format", "items", "prefixItems", "required", "type"}
+    known |= {"minItems", "maxItems"}
+
+    def handed_on(schema):
+        fields = {name: handed_on(field) for name, field in schema.get("properties", {}).items()}
+        return {key: value for key, value in schema.items() if key in known} | {"properties": fields}
+
+    schema = Job.model_json_schema()
+    model = handed_on(schema) | {"$defs": {name: handed_on(part) for name, part in schema["$defs"].items()}}
+    wrong = {
+        "name": "not a name!",
+        "aoi": {"bbox": [1, 2, 3]},
+        "dates": {"last": "soon"},
+        "grid": {"resolution": -10, "resampling": "cubic"},
+        "product": {"every": "week", "min_valid_fraction": 2},
+        "clouds": {"threshold": 7, "max_fraction": -0.1},
+        "limits": {"max_requests": 0, "max_requests_per_month": 0},
+        "sync": {"look_back": "soon"},
+        "retention": {"keep": "1y"},
+        "workload_tag": "No",
+    }
+    errors = Draft202012Validator(model).iter_errors(wrong)
+    found = {".".join(map(str, error.absolute_path)) for error in errors}
+    assert found == {
+        "name", "aoi.bbox", "dates", "grid.resolution", "grid.resampling", "product.every",
+        "product.min_valid_fraction", "clouds.threshold", "clouds.max_fraction", "limits.max_requests",
+        "limits.max_requests_per_month", "sync.look_back", "retention.keep", "workload_tag",
+    }  # fmt: skip
