@@ -102,9 +102,15 @@ def _planner():
 def engine(task, result):
     """eeflow without Prefect: the same steps, called one after the other."""
     from eeflow.blocks import BlockStore
-    from eeflow.draft import write_product
+    from eeflow.draft import Drafts
     from eeflow.fetch import Control, fetch_batch
     from eeflow.session import current_session
+
+    def finish(product):
+        draft = drafts.take(product)
+        entry = draft.finish()
+        draft.discard()
+        return entry
 
     phases, planned = {}, _planner()
     with _clock(result):
@@ -113,11 +119,12 @@ def engine(task, result):
         store = BlockStore(Path(job.output.root) / "blocks")
         job.folder.mkdir(parents=True, exist_ok=True)
         phases["plan"] = time.monotonic()
-        fetch_batch(session, plan.series, plan.requests, store, Control())
+        drafts = Drafts(job, plan, plan.products, store)
+        fetch_batch(session, plan.series, plan.requests, store, Control(on_kept=drafts.kept))
         phases["fetch"] = time.monotonic()
         # As many at once as the flow has task threads.
         with ThreadPoolExecutor(8) as pool:
-            entries = list(pool.map(lambda product: write_product(job, plan, product, store), plan.products))
+            entries = list(pool.map(finish, plan.products))
         phases["write"] = time.monotonic()
     result["files"] = [str(job.folder / entry.path) for entry in entries]
     result["transport"] = plan.transport

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -24,6 +28,10 @@ from eeflow.outcome import written
 from eeflow.output import whole_file
 from eeflow.plan import Plan, Product
 from eeflow.raster import Count, Summary, Tile, tile_of
+
+_PROCESSORS = os.cpu_count() or 1
+# Windows are work for a processor and for memory, so that no more are in the making than there are processors.
+_compressing = threading.BoundedSemaphore(_PROCESSORS)
 
 
 def write_product(job: Job, plan: Plan, product: Product, store: BlockStore) -> Entry:
@@ -63,21 +71,20 @@ class Draft:
 
     def add(self, window: Window) -> None:
         """Takes in a window whose blocks are all there, and that was not taken in before; from any thread."""
-        tile, encoded = self._encoded(window)
-        with self._adding:
-            self._added.add(window)
-            self._count.add(tile, encoded)
-            layout = self._layout()
-            self._tiles = self._tiles or self._begin(layout)
-            self._outdated = self._outdated or self._tiles.layout != layout
-        if not self._outdated:
-            self._tiles.write(window, encoded, tile.valid)
+        with _compressing:
+            tile, encoded = self._encoded(window)
+            with self._adding:
+                self._added.add(window)
+                self._count.add(tile, encoded)
+                layout = self._layout()
+                self._tiles = self._tiles or self._begin(layout)
+                self._outdated = self._outdated or self._tiles.layout != layout
+            if not self._outdated:
+                self._tiles.write(window, encoded, tile.valid)
 
     def complete(self) -> Summary:
         """Takes in what is missing. Returns what the product holds."""
-        for window in self.plan.windows:
-            if window not in self._added:
-                self.add(window)
+        _for_each(self.add, [window for window in self.plan.windows if window not in self._added])
         return self._count.summary
 
     def finish(self) -> Entry:
@@ -111,10 +118,82 @@ class Draft:
 
     def _write_again(self) -> Tiles:
         tiles = self._tiles = self._begin(self._layout())
-        for window in self.plan.windows:
+        _for_each(partial(self._write, tiles), self.plan.windows)
+        return tiles
+
+    def _write(self, tiles: Tiles, window: Window) -> None:
+        with _compressing:
             tile, encoded = self._encoded(window)
             tiles.write(window, encoded, tile.valid)
-        return tiles
+
+
+def _for_each(action: Callable[[Window], None], windows: Sequence[Window]) -> None:
+    if len(windows) < 2:
+        for window in windows:
+            action(window)
+        return
+    with ThreadPoolExecutor(_PROCESSORS) as threads:
+        for done in [threads.submit(action, window) for window in windows]:
+            done.result()
+
+
+class Drafts:
+    """The drafts of a run, whose windows threads of its own take in as soon as their blocks are kept.
+
+    In another process there are none, and products are written when they are asked for. A product of one window is not
+    begun before, either.
+    """
+
+    def __init__(self, job: Job, plan: Plan, products: Sequence[Product], store: BlockStore):
+        self._job, self._plan, self._store = job, plan, store
+        self._products = {product.key: product for product in products} if len(plan.windows) > 1 else {}
+        self._place = {
+            key: (product.key, window)
+            for product in self._products.values()
+            for window, _, key in plan.blocks_of(product)
+        }
+        self._lacks = Counter(self._place.values())
+        self._begun: dict[str, Draft] = {}
+        self._under_way: defaultdict[str, list[Future[None]]] = defaultdict(list)
+        self._threads = ThreadPoolExecutor(_PROCESSORS, "draft")
+        self._noting = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Drafts], tuple[Job, Plan, tuple[()], BlockStore]]:
+        """Neither threads nor what they have begun can go to another process."""
+        return Drafts, (self._job, self._plan, (), self._store)
+
+    def kept(self, keys: Iterable[str]) -> None:
+        """Notes that blocks are in the store; from any thread, and more than once does no harm."""
+        with self._noting:
+            for place in filter(None, (self._place.pop(key, None) for key in keys)):
+                self._lacks[place] -= 1
+                if not self._lacks[place]:
+                    key, window = place
+                    if key not in self._begun:
+                        self._begun[key] = self._new(self._products[key])
+                    self._under_way[key].append(self._threads.submit(self._begun[key].add, window))
+
+    def take(self, product: Product) -> Draft:
+        """The draft of a product, whose blocks are all in the store; who takes it discards it in the end.
+
+        What went wrong with the one that was begun, its successor meets again.
+        """
+        with self._noting:
+            draft, under_way = self._begun.pop(product.key, None), self._under_way.pop(product.key, [])
+        wait(under_way)
+        if draft and any(future.exception() for future in under_way):
+            draft.discard()
+            draft = None
+        return draft or self._new(product)
+
+    def close(self) -> None:
+        """Discards what nobody took."""
+        self._threads.shutdown(cancel_futures=True)
+        for draft in self._begun.values():
+            draft.discard()
+
+    def _new(self, product: Product) -> Draft:
+        return Draft(self._job, self._plan, product, self._store)
 
 
 def _write_class_names(path: Path, classes: Mapping[int, str]) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -61,6 +61,7 @@ class Control:
 
     Attributes:
         on_done: called after each request whose blocks are kept.
+        on_kept: called with the keys of these blocks.
         halted: asked before each request, whether the run is to stop.
         stop: once set, no further request is begun.
         plainly: once set, nothing is packed any more, for the endpoint refused what was.
@@ -71,6 +72,7 @@ class Control:
     stop: threading.Event = field(default_factory=threading.Event)
     plainly: threading.Event = field(default_factory=threading.Event)
     sizes: Sizes = field(default_factory=Sizes)
+    on_kept: Callable[[Iterable[str]], None] = lambda keys: None
 
     def __reduce__(self) -> tuple[type[Control], tuple[()]]:
         """In another process neither the callback nor the event means anything: a new control goes there."""
@@ -187,6 +189,7 @@ class _Batch:
         whole.parts.append(part.request)
         if not whole.open:
             _assemble(self.series, whole, self.store)
+            self.control.on_kept(_keys(self.series, whole.request).values())
             self.control.on_done()
 
     def _carry_out(self, part: _Part) -> list[_Part]:

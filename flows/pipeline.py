@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect.futures import PrefectFuture
 
+from eeflow.draft import Drafts
 from eeflow.errors import AccessDenied, IncompleteProduct, LimitExceeded, RequestError, Stopped, TransientError
 from eeflow.fetch import Control, Receipt
 from eeflow.ledger import Entry
@@ -82,12 +83,15 @@ class _Run:
         self._under_way: dict[PrefectFuture[Any], list[Product] | Batch] = {}
         self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
         self._writes = Stage("write", len(wanted))
+        writing.drafts = Drafts(writing.job, writing.plan, wanted, writing.store)
 
     def carry_out(self, batches: Sequence[Batch]) -> None:
         missing = {batch.number: batch.missing(self.writing.store) for batch in batches}
         waiting = deque(sorted(batches, key=lambda batch: missing[batch.number] > 0))
         stage = Stage("fetch", sum(missing.values()))
-        fetching = Fetching(self.writing.job, self.writing.store, Control(stage.advance, stop_event().is_set))
+        drafts = self.writing.drafts
+        control = Control(stage.advance, stop_event().is_set, on_kept=drafts.kept)
+        fetching = Fetching(self.writing.job, self.writing.store, control)
         try:
             while waiting or self._under_way:
                 while waiting and self._batches_under_way < BATCHES_AT_ONCE:
@@ -96,7 +100,8 @@ class _Run:
                     self._watch(fetch.submit(batch, fetching), batch)
                 self._settle(self._ended.get())
         finally:
-            fetching.control.stop.set()
+            control.stop.set()
+            drafts.close()
 
     @property
     def _batches_under_way(self) -> int:

@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from eeflow.beside import write_beside
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
-from eeflow.draft import Draft
+from eeflow.draft import Drafts
 from eeflow.judge import JUDGED_NOTHING, Judgement
 from eeflow.ledger import Entry, Ledger
 from eeflow.plan import Plan, Product
@@ -31,6 +31,7 @@ class Writing:
 
     def __init__(self, job: Job, plan: Plan, store: BlockStore, judgement: Judgement = JUDGED_NOTHING):
         self.job, self.plan, self.store, self.judgement = job, plan, store, judgement
+        self.drafts = Drafts(job, plan, (), store)
 
 
 def make_groups(plan: Plan, products: Sequence[Product]) -> list[list[Product]]:
@@ -76,8 +77,8 @@ def _outcome(writing: Writing, product: Product) -> list[Entry] | Exception:
 
 def _write(writing: Writing, product: Product) -> list[Entry]:
     """Writes a product and what belongs beside it. Returns the ledger's new rows, the product's last."""
-    job, plan, store = writing.job, writing.plan, writing.store
-    draft, replaced = Draft(job, plan, product, store), []
+    job, plan = writing.job, writing.plan
+    draft, replaced = writing.drafts.take(product), []
     try:
         entry = too_few_valid(job, plan, product, draft.complete())
         if entry is None:
