@@ -87,8 +87,8 @@ class Entry:
         scene_ids: the scenes it is made of.
         versions: their versions, in the same order.
         left_out: scenes of its day or period that the job does not want, and why.
-        time_start: of its first scene or period, ISO 8601; None where it has no time.
-        time_end: of its last scene, or the end (exclusive) of its period.
+        time_start: of its first scene, ISO 8601; None where it has no time.
+        time_end: of its last scene.
         sha256: of the file; None when it is not on disk.
         size: of the file, bytes.
         valid_pixels: pixels with a value in every band.

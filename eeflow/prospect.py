@@ -78,7 +78,9 @@ foreseen: ContextVar[Prospect | None] = ContextVar("foreseen", default=None)
 """What is known of the job that this context runs, so that it does not ask for it again."""
 
 
-def foresee(session: Session, job: Job, *, syncing: bool, seen: dict[Scene, Scene]) -> Prospect:
+def foresee(
+    session: Session, job: Job, *, syncing: bool, seen: dict[Scene, Scene] | None = None, looking: bool = True
+) -> Prospect:
     """Finds out what a job would do; it asks Earth Engine for the list of scenes, and for the clouds over them.
 
     Args:
@@ -86,6 +88,7 @@ def foresee(session: Session, job: Job, *, syncing: bool, seen: dict[Scene, Scen
         job: what to download.
         syncing: whether to look at the days that a sync does.
         seen: scenes of other jobs, which takes up those of this one: what jobs have in common is in memory once.
+        looking: whether to look at clouds that no earlier run has looked at; else only lists are asked for.
 
     Raises:
         UserError: the job says something that cannot be, or plans more than its limits.
@@ -96,13 +99,14 @@ def foresee(session: Session, job: Job, *, syncing: bool, seen: dict[Scene, Scen
     aoi = load_aoi(job.aoi)
     longitude = aoi.lonlat.centroid.x
     find = partial(find_scenes, session, aoi=aoi)
-    found = window.find(find, job, longitude) if window else find(job)
-    scenes = [seen.setdefault(scene, scene) for scene in found]
+    scenes = window.find(find, job, longitude) if window else find(job)
+    if seen is not None:
+        scenes = [seen.setdefault(scene, scene) for scene in scenes]
     if not scenes:
         return Prospect(scenes)
     bands, recipe = make_recipe(job, scenes)
     looked_at = BlockStore(job.cache / "judged" / job.name)
-    judgement = judge(session, job, aoi, scenes, looked_at) if is_judged(job) else JUDGED_NOTHING
+    judgement = judge(session, job, aoi, scenes, looked_at, looking=looking) if is_judged(job) else JUDGED_NOTHING
     images = judged_images(job, scenes, judgement, longitude)
     grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(recipe.own(bands), scenes)))
     series = make_series(job, images, bands, grid, recipe)

@@ -155,6 +155,21 @@ def make_recipe(job: Job, scenes: Sequence[Scene]) -> tuple[list[str], Recipe]:
     return names, Recipe(tuple(made), clouds, merging, best, job.grid.resampling if smooth else "nearest", smooth)
 
 
+def averaged_classes(job: Job, scenes: Sequence[Scene]) -> list[str]:
+    """What people should know of a job that averages numbers which are no amounts; empty for others."""
+    names, recipe = make_recipe(job, scenes)
+    if recipe.merging not in _AVERAGES:
+        return []
+    made = {band.name for band in recipe.made}
+    odd = [name for name in names if name not in made and not _is_continuous(str(job.collection), name, scenes)]
+    if not odd:
+        return []
+    return [
+        f"product.method is {recipe.merging}, and {', '.join(odd)} holds classes or flags, of which a {recipe.merging} "
+        "is none; mosaic, least_cloudy and best_pixel keep them as they are."
+    ]
+
+
 def _bands(job: Job, source: str, scenes: Sequence[Scene]) -> tuple[list[str], list[Index]]:
     if not job.bands:
         return usual_bands(source, scenes), []

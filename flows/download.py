@@ -25,7 +25,7 @@ from eeflow.output import exclusive
 from eeflow.plan import Product
 from eeflow.presets import with_preset
 from eeflow.prospect import foreseen, look_ahead
-from eeflow.recipe import make_recipe
+from eeflow.recipe import averaged_classes, make_recipe
 from eeflow.retention import prune
 from eeflow.scenes import Scene
 from eeflow.series import make_series
@@ -104,7 +104,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
             seconds=round(time.monotonic() - started, 3),
             disappeared=[entry.path for entry in disappeared],
             removed=[entry.path for entry in removed],
-            warnings=[RESTRICTED] if session.restricted else [],
+            warnings=([RESTRICTED] if session.restricted else []) + (averaged_classes(job, scenes) if scenes else []),
             limit=str(tally.limit) if tally.limit else None,
         )
     show(report, job, kind)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from eeflow.aoi import load_aoi
-from eeflow.blocks import BlockStore
 from eeflow.budget import metered
 from eeflow.config import Job
-from eeflow.grid import build_grid, crs_name, grid_hash
-from eeflow.gridfile import kept_grid
-from eeflow.judge import JUDGED_NOTHING, Judgement, is_judged, judge, judged_images
-from eeflow.ledger import Ledger
-from eeflow.plan import Draft, check_limits, make_plan, outline
+from eeflow.grid import crs_name, grid_hash
+from eeflow.judge import Judgement
+from eeflow.plan import Draft
 from eeflow.presets import with_preset
-from eeflow.recipe import make_recipe
-from eeflow.retention import known_refusals, too_old
-from eeflow.scenes import find_scenes, native_lattice
-from eeflow.series import make_series
+from eeflow.prospect import foresee
+from eeflow.recipe import averaged_classes
 from eeflow.session import current_session
 from eeflow.transport import Pace
-from eeflow.window import download_window, sync_window
 from flows.local import earth_engine
 
 # How often an answer is in memory while it is fetched and placed: the body, its columns, its blocks.
@@ -39,32 +31,14 @@ def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
         UserError: the job says something that cannot be, or plans more than its limits.
     """
     job = with_preset(job)
-    window = sync_window(job) if syncing else download_window(job)
-    aoi = load_aoi(job.aoi)
     with earth_engine(), metered(job):
         session = current_session()
-        find = partial(find_scenes, session, aoi=aoi)
-        scenes = window.find(find, job, aoi.lonlat.centroid.x) if window else find(job)
-        if not scenes:
-            return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
-        bands, recipe = make_recipe(job, scenes)
-        store = BlockStore(job.cache / "judged" / job.name)
-        judgement = judge(session, job, aoi, scenes, store, looking=False) if is_judged(job) else JUDGED_NOTHING
-    images = judged_images(job, scenes, judgement, aoi.lonlat.centroid.x)
-    grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(recipe.own(bands), scenes)))
-    ledger, pace = Ledger(job.folder), Pace.of(session)
-    on_disk = {entry.key for entry in ledger.intact().values()}
-    judged = {image.image_id: refusal for image in images if (refusal := judgement.of(image))}
-    refused = too_old(job, images) | judged | known_refusals(job, images)
-    plan = make_plan(
-        job,
-        make_series(job, images, bands, grid, recipe),
-        outline(job, aoi, grid),
-        lambda product: product.key in on_disk or product.image.image_id in refused,
-        pace,
-        ledger.names(),
-    )
-    check_limits(plan, job.limits)
+        prospect = foresee(session, job, syncing=syncing, looking=False)
+    if prospect.outlook is None:
+        return {"job": job.name, "scenes": 0, "products": [], "transports": {}}
+    outlook, pace = prospect.outlook, Pace.of(session)
+    plan, on_disk, refused = outlook.plan, outlook.on_disk, outlook.refused
+    grid = plan.series.grid
     return {
         "job": job.name,
         "grid": {
@@ -74,7 +48,7 @@ def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
             "hash": grid_hash(grid),
         },
         "bands": {band.name: band.dtype for band in plan.series.bands},
-        "scenes": len(scenes),
+        "scenes": len(prospect.scenes),
         "products": [product.name for product in plan.products],
         "present": sum(product.key in on_disk for product in plan.products),
         "refused": sum(p.key not in on_disk and p.image.image_id in refused for p in plan.products),
@@ -82,7 +56,8 @@ def draft(job: Job, *, syncing: bool = False) -> dict[str, Any]:
         "transport": plan.chosen.transport,
         "transports": {draft.transport: _cost(draft, pace.concurrent) for draft in plan.drafts},
         "pixel_bytes": plan.pixel_bytes,
-        "judged_later": _judged_later(job, judgement),
+        "judged_later": _judged_later(job, prospect.judgement),
+        "warnings": averaged_classes(job, prospect.scenes),
     }
 
 
@@ -127,6 +102,7 @@ def describe(drafted: dict[str, Any]) -> str:
         "were rejected or removed",
         f"  pixels    {drafted['pixel_bytes'] / 1e6:,.1f} MB uncompressed",
         *(f"  later     {text}" for text in drafted["judged_later"]),
+        *(f"  warning   {text}" for text in drafted["warnings"]),
     ]
     for name, cost in drafted["transports"].items():
         lines.append(

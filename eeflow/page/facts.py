@@ -64,7 +64,10 @@ class Shown:
         if self.start is None or self.end is None:
             return "no date"
         first, last = (datetime.fromtimestamp(at, UTC) for at in (self.start, self.end))
-        return f"{first:%-d %b %Y}" if last - first < pd.Timedelta(days=1) else f"{first:%-d %b %Y} to {last:%-d %b %Y}"
+        if last - first < pd.Timedelta(days=1):
+            return f"{first:%-d %b %Y}"
+        form = "%-d" if (first.year, first.month) == (last.year, last.month) else "%-d %b"
+        return f"{first.strftime(form if first.year == last.year else '%-d %b %Y')} to {last:%-d %b %Y}"
 
     @property
     def valid(self) -> float | None:

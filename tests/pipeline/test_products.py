@@ -22,7 +22,7 @@ from eeflow.grid import Window, build_grid
 from eeflow.jobfile import parse_job
 from eeflow.judge import JUDGED_NOTHING, is_judged, judge, judged_images
 from eeflow.ledger import Ledger
-from eeflow.recipe import make_recipe
+from eeflow.recipe import averaged_classes, make_recipe
 from eeflow.scenes import find_scenes, native_lattice
 from eeflow.series import Request, make_series
 from eeflow.session import connect
@@ -322,6 +322,25 @@ def test_composites_of_indices(scenes):
             expected = np.ma.median(np.ma.stack(stack).astype("float64"), axis=0)
             np.testing.assert_array_equal(blocks[period].valid[name], ~np.ma.getmaskarray(expected))
             np.testing.assert_allclose(blocks[period].values[name], expected.filled(0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_average_of_classes_is_made_with_a_warning(scenes):
+    def warnings(method):
+        job = parse_job(
+            {
+                "name": "t",
+                "aoi": {"bbox": BBOX, "crs": CRS},
+                "collection": S2,
+                "bands": ["B4", RATIO, "SCL", "QA60"],
+                "dates": {"start": "2021-06-01", "end": "2021-08-01"},
+                "product": {"kind": "composite", "method": method},
+            }
+        )
+        return averaged_classes(job, find_scenes(scenes.session, job, load_aoi(job.aoi)))
+
+    (text,) = warnings("median")
+    assert text.startswith("product.method is median, and SCL, QA60 holds classes or flags, of which a median is none;")
+    assert warnings("mosaic") == []
 
 
 @pytest.mark.parametrize("score", ["cs", "cs_cdf"])
