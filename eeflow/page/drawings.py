@@ -11,7 +11,7 @@ from markupsafe import Markup
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.page.facts import Band, Facts, Point, Shown
-from eeflow.page.svg import Scale, drawing, element, line, month_name, month_starts, round_ticks, text
+from eeflow.page.svg import Scale, date_ticks, drawing, element, line, round_ticks, text
 
 _WIDTH = 1000.0
 _DAY = 86400.0
@@ -120,10 +120,10 @@ def _axes(x: Scale, y: Scale, bottom: float) -> Iterator[Markup]:
     for tick in round_ticks(y.low, y.high, 5):
         yield line(x.start, y(tick), x.end, y(tick), "rule")
         yield text(f"{tick:,.6g}", x.start - 6, y(tick) + 4, "end", "faint")
-    for day in month_starts(x.low, x.high, 14):
+    for day, name in date_ticks(x.low, x.high, 14):
         at = x(day.timestamp())
         yield line(at, y.end, at, bottom + 4, "rule")
-        yield text(month_name(day), at + 3, bottom + 16, class_="faint")
+        yield text(name, at + 3, bottom + 16, class_="faint")
 
 
 def _absent(facts: Facts, x: Scale, bottom: float) -> Iterator[Markup]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
 
@@ -64,18 +64,22 @@ def round_ticks(low: float, high: float, most: int) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def month_starts(start: float, end: float, most: int) -> list[datetime]:
-    """First days of months (every 1, 2, 3, 6, 12 or more) between two times in seconds, at most `most` of them."""
+def date_ticks(start: float, end: float, most: int) -> list[tuple[datetime, str]]:
+    """Days to mark between two times in seconds, at most `most`, and their names.
+
+    Firsts of months, each or every second, third, ...; single days where fewer than two of those are in between.
+    """
     first, last = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
     months = range(first.year * 12 + first.month - 1, last.year * 12 + last.month + 1)
     every = next(n for n in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if len(months) / n <= most)
     days = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months if month % every == 0]
-    return [day for day in days if first <= day <= last]
-
-
-def month_name(day: datetime) -> str:
-    """`Jan 2019` at the start of a year, else `Feb`."""
-    return f"{day:%b %Y}" if day.month == 1 else f"{day:%b}"
+    named = [(day, f"{day:%b %Y}" if day.month == 1 else f"{day:%b}") for day in days if first <= day <= last]
+    if len(named) > 1:
+        return named
+    midnight = first.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    every = max(1, math.ceil((last - midnight) / timedelta(days=most)))
+    count = max(0, math.ceil((last - midnight) / timedelta(days=every)))
+    return [(day, f"{day:%-d %b}") for day in (midnight + n * timedelta(days=every) for n in range(count))]
 
 
 def _short(value: object) -> object:

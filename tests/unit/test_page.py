@@ -16,7 +16,7 @@ from eeflow.aoi import load_aoi
 from eeflow.beside import finish_folder, write_beside
 from eeflow.ledger import Ledger
 from eeflow.page import write_page
-from eeflow.page.svg import round_ticks
+from eeflow.page.svg import date_ticks, round_ticks
 from flows.__main__ import app
 
 START = datetime(2019, 1, 1, 10, 56, 21, tzinfo=UTC)
@@ -167,3 +167,17 @@ def test_command_writes_a_page_for_each_job(series, tmp_path):
 )
 def test_ticks_are_round(low, high, ticks):
     assert round_ticks(low, high, 6) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("start", "days", "names"),
+    [
+        ("2021-11-20", 70, ["Dec", "Jan 2022"]),
+        ("2021-01-01", 750, ["Jan 2021", "Apr", "Jul", "Oct", "Jan 2022", "Apr", "Jul", "Oct", "Jan 2023"]),
+        ("2021-05-29", 5, ["30 May", "31 May", "1 Jun", "2 Jun"]),
+        ("2021-05-02", 28, [f"{day} May" for day in range(3, 30, 3)]),
+    ],
+)
+def test_dates_are_marked_however_short_the_time(start, days, names):
+    first = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
+    assert [name for _, name in date_ticks(first, first + days * 86400, 9)] == names
