@@ -24,6 +24,7 @@ import numpy as np
 _SUBFILE_TYPE, _WIDTH, _HEIGHT, _OFFSETS, _SIZES = 254, 256, 257, 324, 325
 OVERVIEW, _MASK = 1, 4  # bits of the subfile type
 _ENDS = 8  # bytes before and after a tile
+_CLASSIC_BYTES = 2**32  # of a TIFF that is no BigTIFF
 # What says how pixels are stored. The other tags say what they show, once for the file.
 _OF_PIXELS = {254, 256, 257, 258, 259, 262, 277, 284, 317, 320, 322, 323, 324, 325, 338, 339, 42113}
 _SHORT, _LONG, _LONG8 = 3, 4, 16
@@ -89,7 +90,7 @@ def assemble(directories: Sequence[Directory], target: Path) -> None:
     levels = [list(level) for _, level in by_size]  # the smallest first, each an image and, where it has one, its mask
     form = _Format(big=False)
     end = len(form.head(directories)) + sum(size + _ENDS for each in directories for _, size in each.tiles)
-    form = _Format(big=end >= 2**32)
+    form = _Format(big=end >= _CLASSIC_BYTES)
     with target.open("wb") as file:
         file.seek(len(form.head(directories)))
         moved = [each for level in levels for each in _move(level, file)]
