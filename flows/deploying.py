@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from prefect import serve as serve_deployments
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 from prefect.schedules import Schedule
 from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
@@ -30,8 +33,32 @@ def campaign(file: str) -> dict[str, Any]:
 
 
 def serve(prefect_file: Path = PREFECT_FILE) -> None:
-    """Serves every deployment of a file with its schedules, until it is interrupted."""
-    serve_deployments(*read_deployments(prefect_file))
+    """Serves every deployment of a file with its schedules, until it is interrupted or told to end."""
+    asyncio.run(_serve(read_deployments(prefect_file)))
+
+
+async def _serve(deployments: Sequence[RunnerDeployment]) -> None:
+    runner = _Runner()
+    for deployment in deployments:
+        await runner.aadd_deployment(deployment)
+    await runner.start()
+
+
+class _Runner(Runner):
+    """Cancels the runs under way when it is told to end, so that their deployments are free for the next ones.
+
+    Prefect's own kills them without telling the server, which takes them to be running from then on.
+    """
+
+    async def __aenter__(self) -> Self:
+        entered = await super().__aenter__()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
+        return entered
+
+    def _end(self) -> None:
+        if self.started:
+            self._ending = asyncio.ensure_future(self.astop())
 
 
 def read_deployments(prefect_file: Path) -> list[RunnerDeployment]:

@@ -1,7 +1,9 @@
 """What stands in `deployments/`: every file is what it should be, and schedules fire with a real server and worker."""
 
 import re
+import signal
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +17,7 @@ from prefect_server import BIN, ROOT, ask, find, until
 
 from eeflow.campaign import load_campaign
 from eeflow.jobfile import load_job
+from eelocal import LocalEarthEngine
 from flows.deploying import PREFECT_FILE, built, read_deployments
 
 FOLDER = ROOT / "deployments"
@@ -109,6 +112,53 @@ def test_a_schedule_fires_and_leaves_a_geotiff(deployed):
     first = next(report["data"] for report in reports if "written" in report["description"])
     assert f"[{paths[0].name}]({paths[0].as_uri()})" in first
     assert "](data:image/png;base64," in first
+
+
+def test_serve_fires_ends_in_the_middle_of_a_run_and_goes_on(prefect_environment, tmp_path):
+    """Told to end while a band comes slowly, then started again: each band is asked for once."""
+    for name in ("flows", "tasks", "eeflow", "eelocal", "prefect.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    job = yaml.safe_load((FOLDER / "jobs/herne-farm.yaml").read_text())
+    job |= {"name": "served", "bands": ["B4", "B8"], "dates": {"start": "2024-05-01", "end": "2024-05-06"}}
+    job |= {"fan_out": "bands", "transport": "get_region"}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    shipped = next(deployment for deployment in DEPLOYMENTS if deployment["name"] == "herne-weekly")
+    shipped |= {"name": "served", "build": [{"flows.deploying.job": {"file": "job.yaml"}}]}
+    shipped |= {"schedules": [{"slug": "often", "interval": 3}]}
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments/prefect.yaml").write_text(yaml.safe_dump({"deployments": [shipped]}))
+    with LocalEarthEngine() as engine:
+        environment = prefect_environment | {"EEFLOW_EE_URL": engine.url, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+        slow = engine.faults.add("slow_body", operation="getRegion", contains='"B8"', seconds=4, count=1)
+        serve(tmp_path, environment, signal.SIGTERM, lambda: engine.faults.used(slow))
+        states = Counter(run["state_type"] for run in runs_of(environment, "served"))
+        assert states["RUNNING"] == states["PENDING"] == 0, "the deployment is free for the next run"
+        folder = tmp_path / "data/served"
+        assert not list(folder.glob("*.tif*"))
+        serve(tmp_path, environment, signal.SIGINT, lambda: list(folder.glob("*.tif")))
+        assert engine.faults.snapshot()["faults"][0]["seen"] == 1
+    with rasterio.open(next(folder.glob("*.tif"))) as raster:
+        assert raster.descriptions == ("B4", "B8")
+
+
+def serve(folder, environment, number, ask):
+    """`eeflow serve` until something is so, then the signal; it ends well and without a traceback."""
+    with (folder / "serve.log").open("w+") as log:
+        served = subprocess.Popen([BIN / "eeflow", "serve"], cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            until(RUN_SECONDS, ask, (folder / "serve.log").read_text)
+        finally:
+            served.send_signal(number)
+            served.wait(timeout=60)
+        log.seek(0)
+        told = log.read()
+    assert served.returncode == 0, told
+    assert "Traceback" not in told
+    assert "never awaited" not in told
+
+
+def runs_of(environment, deployment):
+    return find(environment, "flow_runs", {"deployments": {"name": {"any_": [deployment]}}})
 
 
 def wait_for_runs(environment, deployment, count):
