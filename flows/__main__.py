@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
 # Set before Prefect is imported, and only where the user has not: a console without Prefect's log and tracebacks, no
-# call home, time enough for the temporary server's first start, which migrates its database, and heartbeats as often as
-# deployments/automations.yaml counts on.
+# call home, time enough for the temporary server's first start, which migrates its database, heartbeats as often as
+# deployments/automations.yaml counts on, and tries as tasks/__init__.py counts on.
 for _name, _value in {
+    "PREFECT_CLIENT_MAX_RETRIES": "8",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

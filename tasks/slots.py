@@ -159,7 +159,7 @@ class Keeper:
         self._thread.join(_LEASE_SECONDS)
 
     def _keep(self) -> None:
-        # Prefect's client waits two seconds and more where the server's SQLite is locked for a few milliseconds.
+        # What is asked again should be what is wanted then.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             try:
                 with get_client(sync_client=True) as client:
