@@ -41,6 +41,10 @@ _ORBIT = (
 )  # fmt: skip
 _TILE = ("MGRS_TILE", "WRS_PATH", "WRS_ROW")
 _PRODUCED = ("GENERATION_TIME", "DATE_PRODUCT_GENERATED", "PROCESSING_BASELINE")
+_RANGES = {
+    name: (int(np.iinfo(name).min), int(np.iinfo(name).max))
+    for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+}
 _CLOUD = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER")
 
 
@@ -252,10 +256,7 @@ def _dtype(data_type: dict[str, Any]) -> str:
     if precision == "float":
         return "float32"
     low, high = int(data_type.get("min", -(2**31))), int(data_type.get("max", 2**31 - 1))
-    for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32"):
-        if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
-            return name
-    return "int64"
+    return next((name for name, (least, most) in _RANGES.items() if least <= low and high <= most), "int64")
 
 
 def _footprint(geojson: Any) -> BaseGeometry | None:

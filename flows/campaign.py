@@ -31,6 +31,7 @@ from flows.progress import Stage, stop_event, stopping, watcher
 from flows.report import CampaignReport, JobOutcome
 from flows.sharing import share_task, title
 from flows.stale import end_dead_runs
+from tasks.slots import leased_slots
 
 # While the Prefect server is away, say to be started again, a job waits: it fails when it stays away for five minutes.
 # Earth Engine's errors are of other classes.
@@ -54,7 +55,7 @@ def campaign(campaign: Campaign, only: list[str] = []) -> State[CampaignReport]:
     started = time.monotonic()
     end_dead_runs()
     jobs = in_turn(chosen(campaign.make_jobs(), only))
-    with earth_engine():
+    with earth_engine(), leased_slots():
         session = current_session()
         requests, failures = session.requests, session.failures
         outcomes = _run_all(overlapping(jobs), campaign)
@@ -91,7 +92,9 @@ def _run_all(groups: Sequence[list[Job]], campaign: Campaign) -> list[JobOutcome
     job_flow = _flow_of(campaign)
     outcomes: list[JobOutcome] = []
     under_way: dict[Future[Any], list[Job]] = {}
-    with ThreadPoolExecutor(campaign.at_once, thread_name_prefix="job") as pool:
+    # The campaign's heartbeat tells of its jobs too, and each of their own would take a second to stop.
+    quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with quiet, ThreadPoolExecutor(campaign.at_once, thread_name_prefix="job") as pool:
 
         def begin(jobs: list[Job], function: Callable[..., Any], *arguments: Any) -> None:
             # In a copy of this context, by which Prefect knows that it is part of this run.
@@ -125,9 +128,7 @@ def _apart(stop: threading.Event, function: Callable[..., Any], *arguments: Any)
     """Calls what runs flows, in a thread of its own."""
     stopping.set(stop)
     watcher.set(None)  # the campaign's own stage is what is shown
-    # The campaign's heartbeat tells of its jobs too, and each of their own would take a second to stop.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        return function(*arguments)
+    return function(*arguments)
 
 
 def _share(jobs: list[Job], syncing: bool) -> dict[str, Prospect]:
