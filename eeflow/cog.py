@@ -67,9 +67,10 @@ class Spool:
                     place = (row // self._tile + down) * self._across + col // self._tile + right
                     self._found[directory.kind][place] = (start + offset if size else 0, size)
 
-    def directories(self, empty: Path) -> list[Directory]:
-        """The whole raster and its mask, as an empty GeoTIFF of their size describes them."""
-        return [replace(each, path=self._path, tiles=self._found[each.kind]) for each in read_directories(empty)]
+    def directories(self, empty: memoryview, kind: int = 0) -> list[Directory]:
+        """Raster and mask of all tiles, as an empty GeoTIFF of their size describes them; `kind` is added to theirs."""
+        described = _directories(io.BytesIO(empty), self._path, kind)
+        return [replace(each, tiles=self._found[each.kind & _MASK]) for each in described]
 
 
 def read_directories(path: Path, kind: int = 0) -> list[Directory]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,11 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from eeflow import __version__
-from eeflow.cog import OVERVIEW, Spool, assemble, read_directories
+from eeflow.cog import OVERVIEW, Directory, Spool, assemble
 from eeflow.config import Job
 from eeflow.encoding import Encoding
 from eeflow.errors import ValueOutOfRange
@@ -33,8 +33,8 @@ _GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256 * 2**20}
 
 # Of deflate's levels the quickest: the usual one takes half as long again and saves nothing of noisy reflectances.
 _LEVELS = {"deflate": {"zlevel": 1}, "zstd": {"zstd_level": 9}}
-# Overviews made as windows come, of half and a quarter of the size; of the smaller ones, little work is left.
-_AS_WINDOWS_COME = 2
+# Overviews are made in squares of so many pixels a side: whole tiles, as soon as what they show is there.
+_TOGETHER = 2 * TILE
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class Layout:
 
 
 class Tiles:
-    """The hidden files of a product: its tiles, and those of what it looks like from afar.
+    """The hidden files of a product: its tiles, and those of its overviews.
 
-    No file is open between windows, so that no cache grows and no thread waits for what another began.
+    No file is open between windows, so that memory is that of windows under way.
     """
 
     def __init__(self, path: Path, job: Job, plan: Plan, product: Product, layout: Layout):
@@ -100,15 +100,11 @@ class Tiles:
         self._shape: tuple[int, int] = plan.series.grid.shape
         self._crs = rasterio.CRS.from_wkt(plan.series.grid.crs.to_wkt())
         is_seen_from_afar = job.output.format == "cog" and layout.has_overviews
-        self._halvings = max(0, math.ceil(math.log2(max(self._shape) / TILE))) if is_seen_from_afar else 0
-        self._hidden = {
-            halving: path.with_name(f".{path.name}.{2**halving}.part")
-            for halving in range(min(self._halvings, _AS_WINDOWS_COME) + 1)
-        }
-        self._empty = path.with_name(f".{path.name}.empty.part")
-        self._halving = threading.Lock()
-        self.remove()
-        self._spool = Spool(self._hidden[0], self._shape, TILE)
+        halvings = max(0, math.ceil(math.log2(max(self._shape) / TILE))) if is_seen_from_afar else 0
+        sides = [[math.ceil(side / 2**n) for side in self._shape] for n in range(halvings + 1)]
+        hidden = [path.with_name(f".{path.name}.{2**n}.part") for n in range(halvings + 1)]
+        count, dtype = len(plan.series.bands), layout.encoding.dtype
+        self._levels = [_Level(*place, count, dtype) for place in zip(hidden, sides, strict=True)]
 
     def write(self, window: Window, encoded: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Writes a window, which begins at a whole tile; from any thread.
@@ -119,32 +115,32 @@ class Tiles:
             valid: of the same shape.
         """
         with rasterio.Env(**_GDAL_ENV):
-            with MemoryFile() as memory:
-                with memory.open(**self._profile(encoded.shape[1:])) as part:
-                    self._put(part, encoded, valid, 0, 0)
-                self._spool.add(memory.getbuffer(), window.row, window.col)
-            row, col = window.row, window.col
-            for halving in range(1, len(self._hidden)):
-                encoded, valid = halved(encoded, valid, self.layout.encoding.resampling)
-                row, col = row // 2, col // 2
-                with self._halving, self._open(halving) as raster:
-                    self._put(raster, encoded, valid, row, col)
+            self._write(0, window.row, window.col, encoded, valid)
+
+    def _write(self, number: int, row: int, col: int, encoded: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        with MemoryFile() as memory:
+            with memory.open(**self._profile(encoded.shape[1:])) as part:
+                part.write(self.layout.stored(encoded, valid))
+                if self.layout.mask:
+                    part.write_mask(valid[0])
+            self._levels[number].spool.add(memory.getbuffer(), row, col)
+        if number + 1 < len(self._levels):
+            further, half = self._levels[number + 1], halved(encoded, valid, self.layout.encoding.resampling)
+            for place in further.collect(row // 2, col // 2, *half):
+                self._write(number + 1, *place, *further.collected(*place))
 
     def assemble(self, target: Path) -> None:
-        """Makes the product's file of them."""
+        """Makes the product's file of them, when all windows are written."""
         with rasterio.Env(**_GDAL_ENV):
-            self._write_empty()
-            last = len(self._hidden) - 1
-            if further := [2**n for n in range(1, self._halvings - last + 1)]:
-                with rasterio.open(self._hidden[last], "r+") as raster:
-                    raster.build_overviews(further, Resampling[self.layout.encoding.resampling])
-        from_afar = [each for n in range(1, last + 1) for each in read_directories(self._hidden[n], OVERVIEW)]
-        assemble([*self._spool.directories(self._empty), *from_afar], target)
+            directories = [
+                self._directories(level, OVERVIEW if number else 0) for number, level in enumerate(self._levels)
+            ]
+        assemble([each for level in directories for each in level], target)
 
     def remove(self) -> None:
         """Removes them."""
-        for path in (*self._hidden.values(), self._empty):
-            path.unlink(missing_ok=True)
+        for level in self._levels:
+            level.remove()
 
     def _profile(self, shape: Sequence[int]) -> dict[str, Any]:
         """Of a file of that height and width."""
@@ -169,28 +165,80 @@ class Tiles:
             **_LEVELS[self._job.output.compress],
         }
 
-    def _put(self, raster: DatasetWriter, encoded: NDArray[Any], valid: NDArray[np.bool_], row: int, col: int) -> None:
-        place = RasterWindow(col, row, encoded.shape[2], encoded.shape[1])
-        raster.write(self.layout.stored(encoded, valid), window=place)
-        if self.layout.mask:
-            raster.write_mask(valid[0], window=place)
+    def _directories(self, level: _Level, kind: int) -> list[Directory]:
+        """What a file says that has no pixels yet; the raster's says also what they show."""
+        with MemoryFile() as memory:
+            with memory.open(**self._profile(level.shape)) as raster:
+                _describe(raster, self.layout.encoding)
+                raster.update_tags(**_tags(self._job, self._plan, self._product))
+                if self.layout.mask:
+                    raster.write_mask(np.zeros((1, 1), bool), window=RasterWindow(0, 0, 1, 1))
+            return level.spool.directories(memory.getbuffer(), kind)
 
-    def _open(self, halving: int) -> DatasetWriter:
-        path = self._hidden[halving]
-        if path.exists():
-            return rasterio.open(path, "r+")
-        raster = rasterio.open(path, "w", **self._profile([math.ceil(side / 2**halving) for side in self._shape]))
-        if self.layout.encoding.colours:
-            raster.write_colormap(1, _palette(self.layout.encoding))
-        return raster
 
-    def _write_empty(self) -> None:
-        """A file with all that the product's says, but no pixel."""
-        with rasterio.open(self._empty, "w", **self._profile(self._shape)) as raster:
-            _describe(raster, self.layout.encoding)
-            raster.update_tags(**_tags(self._job, self._plan, self._product))
-            if self.layout.mask:
-                raster.write_mask(np.zeros((1, 1), bool), window=RasterWindow(0, 0, 1, 1))
+class _Level:
+    """The raster or one of its overviews: its compressed tiles, and pixels of it that wait for their neighbours."""
+
+    def __init__(self, path: Path, shape: Sequence[int], count: int, dtype: np.dtype[Any]):
+        """None of what was there before is left.
+
+        Args:
+            path: for the tiles.
+            shape: height and width.
+            count: of bands.
+            dtype: of encoded numbers.
+        """
+        self.shape = shape
+        self._path, self._waiting = path, path.with_name(f"{path.name}.waiting")
+        self._count, self._dtype = count, dtype
+        self.remove()
+        self.spool = Spool(path, (shape[0], shape[1]), TILE)
+        height, width = shape
+        self._lacks = {
+            (row, col): min(_TOGETHER, height - row) * min(_TOGETHER, width - col)
+            for row in range(0, height, _TOGETHER)
+            for col in range(0, width, _TOGETHER)
+        }
+        self._counting = threading.Lock()
+
+    def collect(self, row: int, col: int, values: NDArray[Any], valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """Keeps pixels. Returns where squares begin that are complete by them, which are to be written now."""
+        height, width = values.shape[1:]
+        with self._open() as waiting:
+            for kept, new in zip(waiting, (values, valid), strict=True):
+                kept[:, row : row + height, col : col + width] = new
+        complete = []
+        with self._counting:
+            for top in range(row // _TOGETHER * _TOGETHER, row + height, _TOGETHER):
+                for left in range(col // _TOGETHER * _TOGETHER, col + width, _TOGETHER):
+                    down = min(top + _TOGETHER, row + height) - max(top, row)
+                    right = min(left + _TOGETHER, col + width) - max(left, col)
+                    self._lacks[top, left] -= down * right
+                    if not self._lacks[top, left]:
+                        complete.append((top, left))
+        return complete
+
+    def collected(self, row: int, col: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values and validity of the square that begins there."""
+        with self._open() as (values, valid):
+            square = np.s_[:, row : row + _TOGETHER, col : col + _TOGETHER]
+            return np.array(values[square]), np.array(valid[square])
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+        """All values and their validity, on the disk; mapped for so long only, for what is mapped counts as memory."""
+        shape = (self._count, *self.shape)
+        size = math.prod(shape)
+        with self._counting, self._waiting.open("ab") as file:
+            file.truncate(size * (self._dtype.itemsize + 1))
+        values = np.memmap(self._waiting, self._dtype, "r+", 0, shape)
+        valid = np.memmap(self._waiting, np.bool_, "r+", size * self._dtype.itemsize, shape)
+        yield values, valid
+
+    def remove(self) -> None:
+        """Removes its files."""
+        self._path.unlink(missing_ok=True)
+        self._waiting.unlink(missing_ok=True)
 
 
 def _describe(raster: DatasetWriter, encoding: Encoding) -> None:

@@ -116,7 +116,7 @@ def test_tiles_taken_in_in_any_order_are_in_their_places(tmp_path):
         part = write(tmp_path / "part.tif", values[:, *place], valid[place])
         spool.add(memoryview(part.read_bytes()), row, col)
     path = tmp_path / "b.tif"
-    assemble([*read_directories(half, OVERVIEW), *spool.directories(empty)], path)
+    assemble([*read_directories(half, OVERVIEW), *spool.directories(memoryview(empty.read_bytes()))], path)
     assert cog_validate(path, strict=True) == (True, [], [])
     (full, masks, _), (halves, half_masks, _), (quarters, _, _) = levels(path)
     np.testing.assert_array_equal(full, values)
