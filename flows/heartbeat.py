@@ -6,6 +6,7 @@ import contextvars
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,19 +24,31 @@ def beating(flow: Flow[..., Any]) -> Iterator[Flow[..., Any]]:
 
     Prefect looks once a second whether the run has ended, so that each takes half a second longer.
     """
-    seconds, stop = PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value(), threading.Event()
-
-    def begin(_flow: Flow[..., Any], run: FlowRun, _state: State[Any]) -> None:
-        beat = partial(_beat, flow.name, run, float(seconds), stop)
-        threading.Thread(target=contextvars.copy_context().run, args=(beat,), name="heartbeat", daemon=True).start()
-
+    heart = _Heart(flow.name, float(PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() or 0))
     # A run's temporary server has nobody who would notice.
-    hooks = [begin] if seconds and PREFECT_API_URL.value() else []
+    hooks = [heart] if heart.seconds and PREFECT_API_URL.value() else []
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
             yield flow.with_options(on_running=hooks)
         finally:
-            stop.set()
+            heart.stop.set()
+
+
+@dataclass
+class _Heart:
+    """Begins to beat when the run does."""
+
+    flow_name: str
+    seconds: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, _flow: Flow[..., Any], run: FlowRun, _state: State[Any]) -> None:
+        beat = partial(_beat, self.flow_name, run, self.seconds, self.stop)
+        threading.Thread(target=contextvars.copy_context().run, args=(beat,), name="heartbeat", daemon=True).start()
+
+    def __reduce__(self) -> tuple[type[_Heart], tuple[str, float]]:
+        """The flow goes with its tasks to other processes, and an event cannot."""
+        return _Heart, (self.flow_name, self.seconds)
 
 
 def _beat(flow_name: str, run: FlowRun, seconds: float, stop: threading.Event) -> None:
