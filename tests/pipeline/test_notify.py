@@ -8,11 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect_server import ask
+
+from flows.page import NEW_DATA
 
 EEFLOW = Path(sys.executable).parent / "eeflow"
 SHIPPED = Path(__file__).parents[2] / "deployments/automations.yaml"
@@ -65,7 +69,7 @@ def notify(environment, *arguments):
     return subprocess.run([EEFLOW, "notify", *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_failure_is_told_by_webhook_and_mail(prefect_environment, webhook, mailbox):
+def test_failure_new_data_and_silence_are_told_by_webhook_and_mail(prefect_environment, webhook, mailbox):
     posted, hook = webhook
     mails, address = mailbox
     environment = prefect_environment | {"EEFLOW_NOTIFY_WEBHOOK": hook, "EEFLOW_NOTIFY_EMAIL": address}
@@ -74,17 +78,48 @@ def test_a_failure_is_told_by_webhook_and_mail(prefect_environment, webhook, mai
     for what in ("made", "renewed"):
         done = notify(environment, SHIPPED)
         assert done.stdout.splitlines() == [f"eeflow {name}: {what}" for name in names], done.stderr
-    fail_a_run(environment["PREFECT_API_URL"])
-    path, message = posted.get(timeout=PATIENCE)
-    assert path == f"/{SECRET}"
-    assert message["subject"] == "eeflow: herne 2024-05 failed"
-    assert "herne 2024-05 of weekly is Failed: no disk" in message["body"]
+    url = environment["PREFECT_API_URL"]
+    shorten(url, "eeflow webhook silence")
+    bring_new_data(url)
+    fail_a_run(url)
+    bodies = {}
+    for _ in range(3):
+        path, message = posted.get(timeout=PATIENCE)
+        assert path == f"/{SECRET}"
+        bodies[message["subject"]] = message["body"]
+    assert "herne 2024-05 of weekly is Failed: no disk" in bodies["eeflow: herne 2024-05 failed"]
+    assert bodies["eeflow: new data of herne"] == "2 written\n/data/herne"
+    assert bodies["eeflow: nothing new for 14d"].startswith("Nothing new for 14d of a job that used to bring some")
     mail = mails.get(timeout=PATIENCE)
     assert mail["Subject"] == "eeflow: herne 2024-05 failed"
 
     home = Path(environment["PREFECT_HOME"])
     kept = [path for path in home.parent.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert kept == []  # neither in the database nor in a log
+
+
+def shorten(url, name):
+    """Makes days of an automation ten seconds, the shortest that Prefect takes for what does not happen.
+
+    It is made anew, since the server may have put off looking at the one that waits for days.
+    """
+    [automation] = ask("POST", f"{url}/automations/filter", {"automations": {"name": {"any_": [name]}}})
+    assert automation["trigger"].pop("within") == 14 * 24 * 3600
+    ask("DELETE", f"{url}/automations/{automation['id']}", None)
+    trigger = automation["trigger"] | {"id": str(uuid.uuid4()), "within": 10}
+    ask("POST", f"{url}/automations/", {"name": name, "trigger": trigger, "actions": automation["actions"]})
+
+
+def bring_new_data(url):
+    """What a run of a job tells that wrote products, and no other after it."""
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": NEW_DATA,
+        "resource": {"prefect.resource.id": "eeflow.job.herne", "prefect.resource.name": "herne"},
+        "payload": {"summary": "2 written", "folder": "/data/herne"},
+    }
+    ask("POST", f"{url}/events", [event])
 
 
 def fail_a_run(url):
