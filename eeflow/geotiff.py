@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def has_overviews(self) -> bool:
-        """GDAL 3.10 makes none of 64-bit whole numbers with a nodata value: it goes on for ever."""
+        """None of 64-bit whole numbers with a nodata value: asked to add to them, GDAL 3.10 goes on for ever."""
         return self.dtype != "int64" or self.nodata is None
 
     def stored(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
