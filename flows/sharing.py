@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.utilities.annotations import quote
 
 from eeflow.blocks import BlockStore
 from eeflow.budget import metered
@@ -23,7 +22,7 @@ from flows.progress import Stage, stop_event
 from flows.runner import task_runner
 from tasks.region import Fetching, fetch_task, make_batches
 from tasks.session import connect_task
-from tasks.sharing import foresee_task, hand_over_task
+from tasks.sharing import Candidate, foresee_task, hand_over_task
 from tasks.slots import leased_slots
 
 # Beside the jobs' own; no job's name begins with a dot.
@@ -81,7 +80,7 @@ def _is_held(job: Job, folders: ExitStack) -> bool:
 
 def _look_ahead(jobs: Sequence[Job], *, syncing: bool) -> dict[str, Prospect]:
     seen: dict[Scene, Scene] = {}
-    futures = [foresee_task.submit(quote(job), quote(seen), syncing=syncing) for job in jobs]
+    futures = [foresee_task.submit(Candidate(job, seen), syncing=syncing) for job in jobs]
     results = [future.result(raise_on_failure=False) for future in futures]
     return {job.name: found for job, found in zip(jobs, results, strict=True) if isinstance(found, Prospect)}
 
