@@ -33,8 +33,8 @@ from flows.sharing import share_task, title
 from flows.stale import end_dead_runs
 from tasks.slots import leased_slots
 
-# While the Prefect server is away, say to be started again, a job waits: it fails when it stays away for five minutes.
-# Earth Engine's errors are of other classes.
+# While the Prefect server is away, say to be started again, or too busy to answer, a job waits: it fails when that lasts
+# for five minutes. Earth Engine's errors are of other classes.
 _SERVER_PAUSES_SECONDS = (5, 10, 15, 30, 60, 60, 60, 60)
 
 
@@ -147,9 +147,16 @@ def _run_one(jobs: list[Job], job_flow: Flow[..., Any], prospect: Prospect | Non
     foreseen.set(prospect)
     for pause in (*_SERVER_PAUSES_SECONDS, None):
         result = job_task(quote(job_flow), quote(job), return_state=True).result(raise_on_failure=False)
-        if pause is None or not isinstance(result, httpx.TransportError) or stop_event().wait(pause):
+        if pause is None or not server_is_away(result) or stop_event().wait(pause):
             break
     return result
+
+
+def server_is_away(result: Any) -> bool:
+    """Whether a run ended because the Prefect server could not be reached, or answered that it is unavailable."""
+    if isinstance(result, httpx.HTTPStatusError):
+        return result.response.is_server_error
+    return isinstance(result, httpx.TransportError)
 
 
 @task(name="job", task_run_name="{job.name}", cache_policy=NO_CACHE)

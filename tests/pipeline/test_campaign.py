@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import geopandas as gpd
+import httpx
 import pytest
 import rasterio
 import shapely
@@ -17,7 +18,7 @@ from prefect_server import BIN, find
 
 from eeflow.campaign import load_campaign
 from eeflow.output import exclusive
-from flows.campaign import in_turn
+from flows.campaign import in_turn, server_is_away
 
 COLLECTION = make_collection(
     "CODED/FIELDS",
@@ -140,3 +141,13 @@ def test_jobs_that_never_ran_go_first_then_those_that_ran_longest_ago(tmp_path):
             pass
         os.utime(next(job.folder.glob(".*.lock")), (began, began))
     assert [job.name for job in in_turn(jobs)] == ["field_1", "field_2", "field_3", "field_0"]
+
+
+def test_a_server_that_is_away_or_busy_is_waited_for_and_other_errors_are_not():
+    request = httpx.Request("POST", "http://127.0.0.1/api/task_runs/")
+
+    def status(code):
+        return httpx.HTTPStatusError("", request=request, response=httpx.Response(code))
+
+    assert all(server_is_away(error) for error in (status(503), status(500), httpx.ConnectError("refused")))
+    assert not any(server_is_away(result) for result in (status(404), status(422), ValueError("503"), None))
