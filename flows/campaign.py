@@ -33,8 +33,8 @@ from flows.sharing import share_task, title
 from flows.stale import end_dead_runs
 from tasks.slots import leased_slots
 
-# While the Prefect server is away, say to be started again, or too busy to answer, a job waits: it fails when that lasts
-# for five minutes. Earth Engine's errors are of other classes.
+# While the Prefect server is away, say to be started again, or too busy, a job waits: it fails when that lasts for five
+# minutes. Earth Engine's errors are of other classes.
 _SERVER_PAUSES_SECONDS = (5, 10, 15, 30, 60, 60, 60, 60)
 
 
