@@ -85,7 +85,7 @@ def test_what_is_served_is_what_is_deployed(monkeypatch):
 
 
 def test_a_schedule_fires_and_leaves_a_geotiff(deployed):
-    """The shipped deployment, of fewer scenes and every three seconds."""
+    """The shipped deployment, of fewer scenes and every three seconds, after a run that died unnoticed."""
     clone, environment = deployed
     job = yaml.safe_load((FOLDER / "jobs/herne-farm.yaml").read_text())
     job |= {"name": "every-three-seconds", "bands": ["B4"], "dates": {"start": "2024-05-01", "end": "2024-05-11"}}
@@ -97,10 +97,14 @@ def test_a_schedule_fires_and_leaves_a_geotiff(deployed):
     command = [BIN / "prefect", "deploy", "--all", "--prefect-file", "often.yaml"]
     done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    dead = begin_and_forget(environment, job["name"])
     try:
-        runs = wait_for_runs(environment, job["name"], 1)
+        runs = wait_for_runs(environment, job["name"], 2)
     finally:
         pause(environment, job["name"])
+    marked = next(run for run in runs if run["id"] == dead)
+    assert (marked["state_name"], marked["state"]["message"]) == ("Crashed", "It was killed: a later run has its slot.")
+    runs.remove(marked)
     assert {run["name"] for run in runs} == {"every-three-seconds 2024-05-01 to 2024-05-10"}
     assert all(run["auto_scheduled"] and run["state_type"] == "COMPLETED" for run in runs)
     paths = sorted((clone / "data/every-three-seconds").glob("*.tif"))
@@ -173,6 +177,13 @@ def wait_for_runs(environment, deployment, count):
         return found if len(found) >= count else []
 
     return until(RUN_SECONDS, ended, lambda: [(run["name"], run["state_name"]) for run in runs()])
+
+
+def begin_and_forget(environment, deployment):
+    """A run of a deployment that looks as if it were under way, as one does whose machine was switched off; its id."""
+    (found,) = find(environment, "deployments", {"deployments": {"name": {"any_": [deployment]}}})
+    url = f"{environment['PREFECT_API_URL']}/deployments/{found['id']}/create_flow_run"
+    return ask("POST", url, {"state": {"type": "RUNNING"}})["id"]
 
 
 def pause(environment, deployment):
