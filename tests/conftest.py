@@ -72,7 +72,7 @@ def _running(command, log, **options):
             command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, **options
         )
         watcher = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _; kill -9 -- "-$1"', "sh", str(process.pid)],
+            ["/bin/sh", "-c", 'read -r _; kill -9 "-$1"', "sh", str(process.pid)],
             stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -228,4 +228,3 @@ def test_a_killed_one_goes_on_with_what_it_fetched(tmp_path, engine, environment
     after = {fault["id"]: fault["seen"] for fault in engine.faults.snapshot()["faults"]}
     assert after[answered] == seen[answered], "what the killed one had is not asked for again"
     assert blocks(tmp_path) == []
-    check_same(tmp_path / "data", alone(commands, tmp_path, campaign))
