@@ -15,8 +15,9 @@ import pyproj.exceptions
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from eeflow.config import AreaOfInterest, digest
+from eeflow.config import digest
 from eeflow.errors import AOIError
+from eeflow.options import AreaOfInterest
 
 # geopandas, with pandas, is a third of a small run's memory; it is only there where a file is read.
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eeflow.config import Job, Limits
+from eeflow.config import Job
 from eeflow.errand import Count, Errand, Log, errand
 from eeflow.errors import EEFlowError, LimitExceeded
+from eeflow.options import Limits
 from eeflow.session import Session, known_session
 from eeflow.settings import load_settings
 

@@ -13,9 +13,10 @@ import shapely
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from eeflow.aoi import read_features
-from eeflow.config import AreaOfInterest, Job, safe_name
+from eeflow.config import Job, safe_name
 from eeflow.errors import AOIError, ConfigError
 from eeflow.jobfile import aoi_beside, explain, parse_job, read_yaml, set_key
+from eeflow.options import AreaOfInterest
 from eeflow.presets import with_preset
 
 # A feature's outline travels in its run's parameters, of which Prefect takes half a MiB.

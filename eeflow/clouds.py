@@ -19,8 +19,8 @@ from pathlib import Path
 
 import ee
 
-from eeflow.config import Clouds
 from eeflow.errors import ConfigError
+from eeflow.options import Clouds
 from eeflow.scenes import Scene
 from eeflow.session import Session
 

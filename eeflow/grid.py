@@ -13,8 +13,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from eeflow.aoi import AOI
-from eeflow.config import GridOptions, digest
+from eeflow.config import digest
 from eeflow.errors import GridError
+from eeflow.options import GridOptions
 
 # Earth Engine's own ratio between metres and degrees, bit for bit: degrees = math.degrees(metres / radius).
 EARTH_RADIUS = 6378137.0

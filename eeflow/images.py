@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from eeflow.config import Dates, Job, days
+from eeflow.config import Job
 from eeflow.errors import ConfigError
+from eeflow.options import Dates, days
 from eeflow.scenes import Scene
 from eeflow.window import period_start, solar_day
 

@@ -14,10 +14,11 @@ from rasterio.features import geometry_mask
 from eeflow.aoi import AOI
 from eeflow.blocks import Block, BlockStore
 from eeflow.clouds import CloudFlag, bands_needed, check_clouds, find_scored
-from eeflow.config import GridOptions, Job
+from eeflow.config import Job
 from eeflow.fetch import Control, fetch_batch
 from eeflow.grid import Window, build_grid, crs_name, parse_crs
 from eeflow.images import Image, make_images
+from eeflow.options import GridOptions
 from eeflow.recipe import Recipe
 from eeflow.region import MAX_ROWS
 from eeflow.scenes import Scene, choose_bands, native_lattice, search_area

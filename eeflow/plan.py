@@ -17,11 +17,12 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.aoi import AOI
-from eeflow.config import Job, Limits, digest, safe_name
+from eeflow.config import Job, digest, safe_name
 from eeflow.encoding import output_content
 from eeflow.errors import LimitExceeded
 from eeflow.grid import Window, grid_hash, windows
 from eeflow.images import Image
+from eeflow.options import Limits
 from eeflow.series import Request, Series, TransportName
 from eeflow.transport import TRANSPORTS, USUAL_PACE, Pace, Transport
 

@@ -16,9 +16,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eeflow.config import Job, Product
+from eeflow.config import Job
 from eeflow.errors import ConfigError
 from eeflow.jobfile import explain, read_yaml
+from eeflow.options import Product
 from eeflow.scenes import Scene, choose_bands
 from eeflow.settings import load_settings
 

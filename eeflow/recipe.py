@@ -10,10 +10,11 @@ import ee
 import numpy as np
 
 from eeflow.clouds import CloudFlag, cloudy, score
-from eeflow.config import Clouds, Job
+from eeflow.config import Job
 from eeflow.errors import ConfigError
 from eeflow.images import Image
 from eeflow.indices import Index, named_index, parse_index
+from eeflow.options import Clouds
 from eeflow.presets import band_preset, preset_for, usual_bands
 from eeflow.scenes import Scene, band_dtype, choose_bands
 

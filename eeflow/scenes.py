@@ -16,9 +16,10 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from eeflow.aoi import AOI
-from eeflow.config import Comparison, Job, safe_name
+from eeflow.config import Job, safe_name
 from eeflow.errors import ConfigError, NotFound, RequestError
 from eeflow.grid import PixelLattice, crs_name, own_grid, parse_crs
+from eeflow.options import Comparison
 from eeflow.session import Session
 
 _TOO_MANY = "after accumulating over 5000 elements"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from eeflow.config import Dates, Job, Sync, days
+from eeflow.config import Job
 from eeflow.ledger import Entry
+from eeflow.options import Dates, Sync, days
 from eeflow.scenes import Scene
 
 _DAY = timedelta(days=1)

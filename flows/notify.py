@@ -15,9 +15,9 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.types import SecretDict
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from eeflow.config import days
 from eeflow.errors import ConfigError
 from eeflow.jobfile import explain, read_yaml
+from eeflow.options import days
 from flows.heartbeat import HEARTBEAT
 from flows.page import NEW_DATA
 

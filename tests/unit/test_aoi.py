@@ -12,8 +12,8 @@ import pytest
 import shapely
 
 from eeflow.aoi import load_aoi
-from eeflow.config import AreaOfInterest
 from eeflow.errors import AOIError
+from eeflow.options import AreaOfInterest
 
 SQUARE = shapely.box(4.05, 50.74, 4.06, 50.75)
 NEIGHBOUR = shapely.box(4.06, 50.74, 4.08, 50.75)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from eeflow.budget import BUDGET_NAME, Budget, Spent
-from eeflow.config import Limits
 from eeflow.errors import EEFlowError, LimitExceeded
+from eeflow.options import Limits
 
 MARCH = datetime(2026, 3, 31, 23, 59, tzinfo=UTC)
 

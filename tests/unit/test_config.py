@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from eeflow.config import Dates, Job, digest, safe_name
+from eeflow.config import Job, digest, safe_name
 from eeflow.errors import ConfigError, UserError
 from eeflow.jobfile import load_job, parse_job
+from eeflow.options import Dates
 
 MINIMAL = {
     "name": "farm",

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from eeflow.aoi import AOI
-from eeflow.config import GridOptions
 from eeflow.errors import AOIError, GridError
 from eeflow.grid import PixelLattice, Window, build_grid, crs_name, grid_hash, parse_crs, pixel_metres, snap, windows
+from eeflow.options import GridOptions
 
 UTM31 = PixelLattice("EPSG:32631", 10, 10, 600000, 5700000)
 LANDSAT = PixelLattice("EPSG:32619", 30, 30, 551485 - 10, -1185015)  # 551475 = 18382 * 30 + 15: odd multiples of 15

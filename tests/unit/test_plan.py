@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from eeflow.aoi import load_aoi
-from eeflow.config import AreaOfInterest, Limits
 from eeflow.errors import LimitExceeded
 from eeflow.grid import Window
 from eeflow.images import make_images
 from eeflow.jobfile import parse_job
+from eeflow.options import AreaOfInterest, Limits
 from eeflow.plan import band_groups, check_limits, make_plan, outline, window_shape
 from eeflow.scenes import Band, Scene
 from eeflow.series import BandType, Request, Series, make_series
