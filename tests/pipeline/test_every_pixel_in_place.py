@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,18 @@ from pixel_check import (
 
 RUN_SECONDS = 400
 TRANSPORTS = ("get_region", "compute_pixels")
+
+
+def ways(names):
+    """(transport, name) of the runs to make: one transport for each name, in turn, and both with EEFLOW_TEST_LONG=1.
+
+    That both give the same is for test_transports to say.
+    """
+    if os.environ.get("EEFLOW_TEST_LONG") == "1":
+        return [(transport, name) for name in names for transport in TRANSPORTS]
+    return [(TRANSPORTS[number % 2], name) for number, name in enumerate(names)]
+
+
 JUNE = ["2023-06-01T10:30:15.123Z", "2023-06-03T10:40:16.999Z", "2023-06-05T10:50:17Z"]
 
 S2 = make_collection(
@@ -343,6 +356,8 @@ CASES = [
     degrees("to-utm", DEM, ("elevation",), -77.0364, -11.5123, 0.0171, 0.0113, native=False, grid={"crs": "utm"}),
     native("coarser-pixels", S2, ("B4",), (600, 612, 90, 120), native=False, grid={"resolution": 30}),
 ]
+CASE = {case.name: case for case in CASES}
+WAYS = ways(CASE)
 
 
 def job_of(case, folder):
@@ -391,18 +406,29 @@ def service():
 
 @pytest.fixture(scope="module")
 def outcomes(service, prefect_environment, tmp_path_factory):
-    """Every case run once by each transport: (transport, name) to `Outcome`. A transport's runs share a process."""
+    """Every case: (transport, name) to `Outcome`."""
     folder = tmp_path_factory.mktemp("every-pixel")
-    jobs = [job_of(case, folder) for case in CASES]
-    started = {name: start_runs(folder / name, name, jobs, service, prefect_environment) for name in TRANSPORTS}
+    jobs = {case.name: job_of(case, folder) for case in CASES}
+    return run_all(folder, jobs, WAYS, service, prefect_environment)
+
+
+def run_all(folder, jobs, wanted, service, environment):
+    """Runs jobs, by name the path, each by the transports wanted; runs of one transport share a process."""
+    names = {transport: [name for way, name in wanted if way == transport] for transport in TRANSPORTS}
+    started = {
+        transport: start_runs(
+            folder / transport, transport, [jobs[name] for name in names[transport]], service, environment
+        )
+        for transport in TRANSPORTS
+    }
     found = {}
     for transport, process in started.items():
         _, err = process.communicate(timeout=RUN_SECONDS)
         assert process.returncode == 0, err[-3000:]
         results = json.loads((folder / transport / "results.json").read_text())
-        for case, result in zip(CASES, results, strict=True):
-            out = folder / transport / "out" / case.name
-            found[transport, case.name] = Outcome(result["code"], result["stdout"], result["stderr"], out)
+        for name, result in zip(names[transport], results, strict=True):
+            out = folder / transport / "out" / name
+            found[transport, name] = Outcome(result["code"], result["stdout"], result["stderr"], out)
     return found
 
 
@@ -421,9 +447,9 @@ def start_runs(folder, transport, jobs, service, environment):
     )
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_written_pixel_is_the_pixel_at_its_place(outcomes, case, transport):
+@pytest.mark.parametrize(("transport", "name"), WAYS)
+def test_every_written_pixel_is_the_pixel_at_its_place(outcomes, transport, name):
+    case = CASE[name]
     outcome = outcomes[transport, case.name]
     assert outcome.code == 0, outcome.stderr[-2000:]
     assert len(outcome.products) == case.scenes
@@ -441,9 +467,9 @@ def test_every_written_pixel_is_the_pixel_at_its_place(outcomes, case, transport
     assert len(seen) == case.scenes
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_report_names_each_file_and_its_scene(outcomes, case, transport):
+@pytest.mark.parametrize(("transport", "name"), WAYS)
+def test_report_names_each_file_and_its_scene(outcomes, transport, name):
+    case = CASE[name]
     outcome = outcomes[transport, case.name]
     assert outcome.code == 0, outcome.stderr[-2000:]
     reported = {Path(product["path"]).name: product for product in outcome.report["products"]}
@@ -456,10 +482,11 @@ def test_report_names_each_file_and_its_scene(outcomes, case, transport):
         assert path.name.startswith(f"{case.name}_{product_stamp(path)}")
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("name", ["to-degrees", "to-laea", "to-utm", "coarser-pixels"])
-def test_a_chosen_grid_is_the_grid_written(outcomes, name, transport):
-    case = next(case for case in CASES if case.name == name)
+@pytest.mark.parametrize(
+    ("transport", "name"), [way for way in WAYS if way[1] in ("to-degrees", "to-laea", "to-utm", "coarser-pixels")]
+)
+def test_a_chosen_grid_is_the_grid_written(outcomes, transport, name):
+    case = CASE[name]
     with rasterio.open(outcomes[transport, name].products[0]) as source:
         crs = pyproj.CRS.from_wkt(source.crs.to_wkt())
         wanted = {"utm": "EPSG:32718"}.get(case.grid.get("crs"), case.grid.get("crs", "EPSG:32631"))
