@@ -131,3 +131,10 @@ def request_error(status: int, message: str, retry_after: float | None = None) -
     if issubclass(kind, TransientError):
         return kind(text, status, retry_after)
     return kind(text, status)
+
+
+def cause_of(error: BaseException) -> str:
+    """The innermost cause in one short line, without object addresses."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return (str(error).splitlines() or [""])[0][:200].rstrip(".") or type(error).__name__

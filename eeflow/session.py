@@ -1,4 +1,4 @@
-"""The one way to Earth Engine: initialises the `ee` client and sends its expressions.
+"""The one way to Earth Engine: connects to it and sends the `ee` client's expressions.
 
 The client builds the expression graphs; requests go out from here, because the client drops the HTTP status and
 the Retry-After header of an error, retries on its own inside every other retry, and decodes answers of 98 MB
@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ee
@@ -27,18 +26,18 @@ import requests
 import urllib3.exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
-from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 from eeflow import __version__
+from eeflow.client import find_credentials, initialise_client, sign_in_error
 from eeflow.errand import errand
 from eeflow.errors import (
-    AccessDenied,
     BadAnswer,
     ConfigError,
     RequestError,
     TooManyRequests,
     TransientError,
+    cause_of,
     request_error,
 )
 from eeflow.gate import Gate
@@ -48,7 +47,6 @@ from eeflow.settings import Settings, load_settings
 CONNECT_SECONDS = 20
 # Earth Engine ends an interactive request after 5 minutes: https://developers.google.com/earth-engine/guides/usage
 ANSWER_SECONDS = 330
-_SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
 # An answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
 _LARGEST_BODY = 128 * 2**20
 _GZIP = b"\x1f\x8b"
@@ -192,9 +190,9 @@ class Session:
             with response:
                 content: bytes = response.raw.read(decode_content=False)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise TransientError(f"{self.settings.ee_url} did not answer whole: {_reason(error)}.") from error
+            raise TransientError(f"{self.settings.ee_url} did not answer whole: {cause_of(error)}.") from error
         except google.auth.exceptions.GoogleAuthError as error:
-            raise _auth_error(error) from error
+            raise sign_in_error(error) from error
         self.restricted = _RESTRICTED in response.headers.get(_QUOTA_STATUS, "")
         if response.status_code != requests.codes.ok:
             raise request_error(response.status_code, _message(content, response.reason), _retry_after(response))
@@ -249,7 +247,7 @@ def connect(settings: Settings, gate: Gate | None = None) -> Session:
 
     Errors as in `current_session`.
     """
-    credentials = _credentials(settings)
+    credentials = find_credentials(settings)
     project = settings.project or getattr(credentials, "quota_project_id", None)
     project = project or getattr(credentials, "project_id", None)
     if not project:
@@ -264,83 +262,8 @@ def connect(settings: Settings, gate: Gate | None = None) -> Session:
     http.mount("http://", adapter)
     http.headers.update({"User-Agent": f"eeflow/{__version__} (gzip)", "Accept-Encoding": "gzip"})
     session = Session(settings, http, gate or Gate(settings.max_concurrent, settings.max_per_second))
-    _initialise_client(session, credentials)
+    initialise_client(settings, credentials, session.algorithms)
     return session
-
-
-def _initialise_client(session: Session, credentials: Any) -> None:
-    """Teaches the client Earth Engine's algorithms, from which it builds expressions.
-
-    Raises:
-        AccessDenied: the project or the credentials are not accepted.
-        TransientError: the endpoint cannot be reached now.
-        RequestError: what answers there is not Earth Engine.
-    """
-    url = session.settings.ee_url
-    try:
-        known = ee._cloud_api_utils.convert_algorithms(session.algorithms())
-    except (BadAnswer, AttributeError, KeyError, TypeError) as error:
-        raise TransientError(f"{url} does not answer as Earth Engine does: {error}") from error
-    except TransientError as error:
-        if error.status is not None:
-            raise
-        raise TransientError(
-            f"{url} cannot be reached: {_reason(error)}. Check EEFLOW_EE_URL and the network."
-        ) from error
-    with _offline_client(known):
-        try:
-            ee.Initialize(credentials, url=url, project=session.settings.project)
-        except ee.EEException as error:
-            raise AccessDenied(f"Earth Engine does not accept project {session.settings.project}: {error}") from error
-
-
-@contextmanager
-def _offline_client(algorithms: dict[str, Any]) -> Iterator[None]:
-    """The client initialises itself without a request of its own.
-
-    It would ask for its description of the service twice and for the algorithms, one after the other, with retries of
-    its own; and for a public catalogue of deprecated assets without a time limit, which hangs for minutes on a silent
-    network and only feeds warnings.
-    """
-    ee.deprecation._FetchDataCatalogStac = dict
-    before = ee.data._install_cloud_api_resource, ee.data.getAlgorithms
-    ee.data._install_cloud_api_resource, ee.data.getAlgorithms = (lambda: None), (lambda: algorithms)
-    try:
-        yield
-    finally:
-        ee.data._install_cloud_api_resource, ee.data.getAlgorithms = before
-
-
-def _credentials(settings: Settings) -> Any:
-    chosen = settings.credentials
-    if chosen == "anonymous":
-        return AnonymousCredentials()
-    if chosen is None:
-        try:
-            return ee.data.get_persistent_credentials()
-        except (ee.EEException, google.auth.exceptions.GoogleAuthError):
-            raise ConfigError(
-                "No Earth Engine credentials were found. Run `earthengine authenticate`, or set "
-                "EEFLOW_EE_CREDENTIALS to a service-account key, or EEFLOW_EE_URL=local to try without an account."
-            ) from None
-    path = Path(chosen).expanduser()
-    try:
-        return service_account.Credentials.from_service_account_file(str(path), scopes=_SCOPES)
-    except OSError as error:
-        raise ConfigError(f"EEFLOW_EE_CREDENTIALS names {path}, which cannot be read: {error.strerror}.") from None
-    except ValueError:
-        raise ConfigError(
-            f"EEFLOW_EE_CREDENTIALS names {path}, which is not a service-account key in JSON form."
-        ) from None
-
-
-def _auth_error(error: Exception) -> RequestError:
-    if isinstance(error, google.auth.exceptions.TransportError):
-        return TransientError(f"Google's sign-in service did not answer: {_reason(error)}.")
-    return AccessDenied(
-        f"The credentials were not accepted: {_reason(error)}. Run `earthengine authenticate` again, or check the "
-        "key that EEFLOW_EE_CREDENTIALS names."
-    )
 
 
 def _json(body: bytes) -> Any:
@@ -362,10 +285,3 @@ def _retry_after(response: requests.Response) -> float | None:
         return max(0.0, float(response.headers["Retry-After"]))
     except (KeyError, ValueError):
         return None
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one short line, without object addresses."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return (str(error).splitlines() or [""])[0][:200].rstrip(".") or type(error).__name__

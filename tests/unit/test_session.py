@@ -38,7 +38,7 @@ def _no_settings_of_this_machine(monkeypatch, tmp_path, offline_ee):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)  # no .env
-    monkeypatch.setattr(session, "_initialise_client", lambda session, credentials: None)  # the client stays offline
+    monkeypatch.setattr(session, "initialise_client", lambda *_: None)  # the client stays offline
 
 
 @pytest.fixture
