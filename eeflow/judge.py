@@ -82,18 +82,17 @@ def is_judged(job: Job) -> bool:
     return clouds.method != "none" or product.method in ("least_cloudy", "best_pixel")
 
 
-def judge(
-    session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], store: BlockStore, *, looking: bool = True
-) -> Judgement:
+def judge(session: Session, job: Job, aoi: AOI, scenes: Sequence[Scene], *, looking: bool = True) -> Judgement:
     """Looks at the cloud of all scenes, coarsely, in one request for hundreds of them.
+
+    What was looked at is kept in the job's cache, so that a later run does not ask again.
 
     Args:
         session: the connection.
         job: its `clouds` and `product`; where they set no condition nothing is asked.
         aoi: the area.
         scenes: of the job.
-        store: keeps what was looked at, so that a later run does not ask again.
-        looking: whether to look at what is not in the store; else only lists are asked for.
+        looking: whether to look at what no earlier run has looked at; else only lists are asked for.
 
     Raises:
         ConfigError: cloud cannot be told so for these scenes.
@@ -110,6 +109,7 @@ def judge(
     if clouds.method == "none" or not judged or (clouds.max_fraction is None and not least):
         return Judgement({}, refusals)
     series, window = _looks(job, aoi, judged)
+    store = BlockStore(job.cache / "judged" / job.name)
     if looking:
         _look(session, series, window, store)
     blocks = {scene.scene_id: store.load(series.block_key(scene.scene_id, ("cloud",), window)) for scene in judged}

@@ -105,8 +105,7 @@ def foresee(
     if not scenes:
         return Prospect(scenes)
     bands, recipe = make_recipe(job, scenes)
-    looked_at = BlockStore(job.cache / "judged" / job.name)
-    judgement = judge(session, job, aoi, scenes, looked_at, looking=looking) if is_judged(job) else JUDGED_NOTHING
+    judgement = judge(session, job, aoi, scenes, looking=looking) if is_judged(job) else JUDGED_NOTHING
     images = judged_images(job, scenes, judgement, longitude)
     grid = kept_grid(job, aoi, build_grid(job.grid, aoi, native_lattice(recipe.own(bands), scenes)))
     series = make_series(job, images, bands, grid, recipe)

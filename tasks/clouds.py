@@ -6,7 +6,6 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from eeflow.aoi import AOI
-from eeflow.blocks import BlockStore
 from eeflow.config import Job
 from eeflow.judge import Judgement, judge
 from eeflow.scenes import Scene
@@ -17,7 +16,7 @@ from tasks.policies import RETRY
 @task(name="judge clouds", cache_policy=NO_CACHE, **RETRY)
 def judge_task(job: Job, aoi: AOI, scenes: list[Scene]) -> Judgement:
     """Which scenes the job wants. What was looked at is kept, and costs no request again."""
-    judgement = judge(current_session(), job, aoi, scenes, BlockStore(job.cache / "judged" / job.name))
+    judgement = judge(current_session(), job, aoi, scenes)
     for kind in sorted({refusal.kind for refusal in judgement.refusals.values()}):
         left_out = [scene_id for scene_id, refusal in judgement.refusals.items() if refusal.kind == kind]
         text = "%d of %d scenes are left out, such as %s: %s"

@@ -56,13 +56,13 @@ class Scenes:
             "collection": S2,
             "bands": ["B2", "B4", "B8"],
             "dates": {"start": "2021-06-01", "end": "2021-08-01"},
+            "output": {"root": str(self.folders.mktemp("judged"))},
         } | content
         job = parse_job(content)
         aoi = load_aoi(job.aoi)
         found = find_scenes(self.session, job, aoi)
         bands, recipe = make_recipe(job, found)
-        store = BlockStore(self.folders.mktemp("judged"))
-        judgement = judge(self.session, job, aoi, found, store) if is_judged(job) else JUDGED_NOTHING
+        judgement = judge(self.session, job, aoi, found) if is_judged(job) else JUDGED_NOTHING
         images = judged_images(job, found, judgement, aoi.lonlat.centroid.x)
         grid = build_grid(job.grid, aoi, native_lattice(recipe.own(bands), found))
         return make_series(job, images, bands, grid, recipe), judgement
