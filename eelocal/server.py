@@ -37,7 +37,7 @@ class Pace:
 
     Attributes:
         latency: seconds before every request is begun.
-        per_mpx: seconds per million band pixels, or values of getRegion, before an answer is sent.
+        per_mpx: seconds that a million band pixels, or values of getRegion, take to evaluate, at least.
     """
 
     latency: float = 0.0
@@ -83,7 +83,8 @@ class LocalEarthEngine:
             world: serve the generated world.
             assets: further assets; these win over all others.
             latency: seconds added to every request.
-            per_mpx: seconds added per million band pixels, or values of getRegion, of an answer.
+            per_mpx: seconds that a million band pixels, or values of getRegion, take to evaluate; what this machine
+                takes is part of them, for a far service has processors of its own.
             max_concurrent: requests of a project at once; one more gets Earth Engine's 429.
             max_per_second: requests of a project in any second; one more gets Earth Engine's 429.
             max_per_minute: requests of a project in any minute; one more gets the 429 of a quota.
@@ -185,8 +186,10 @@ class LocalEarthEngine:
     def _admitted(self, route: Route, names: Mapping[str, str], request: Request) -> Answer:
         def proceed(assets: Assets) -> Answer:
             time.sleep(self.pace.latency)
+            begun = time.monotonic()
             answer = self._evaluated(route, names, request, assets)
-            time.sleep(self.pace.per_mpx * answer.pixels / 1e6)
+            remaining = self.pace.per_mpx * answer.pixels / 1e6 - (time.monotonic() - begun)
+            time.sleep(max(0.0, remaining))
             return answer
 
         return self.faults.run(route.operation, request, self.assets, proceed)

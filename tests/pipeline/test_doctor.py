@@ -5,12 +5,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from answering import answering
 from packaging.requirements import Requirement
 
 from eelocal import LocalEarthEngine
@@ -94,20 +93,13 @@ def test_a_silent_endpoint_is_not_waited_for(monkeypatch, tmp_path):
 
 
 def test_a_wrong_clock_is_told(monkeypatch):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(404)
-            self.end_headers()
+    def answer(handler):
+        handler.send_response_only(404)
+        handler.send_header("Date", handler.date_time_string(time.time() - 600))
+        handler.end_headers()
 
-        def date_time_string(self, timestamp=None):
-            return super().date_time_string(time.time() - 600)
-
-        def log_message(self, *args):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        monkeypatch.setenv("EEFLOW_EE_URL", f"http://127.0.0.1:{server.server_port}")
+    with answering(answer) as url:
+        monkeypatch.setenv("EEFLOW_EE_URL", url)
         finding, _ = doctor._clock(doctor.load_settings())
     assert finding.status == "wrong"
     assert 595 <= int(finding.found.split()[0]) <= 605

@@ -2,19 +2,18 @@
 
 import contextlib
 import email
-import http.server
 import json
 import queue
 import socket
 import subprocess
 import sys
-import threading
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
+from answering import answering
 from prefect_server import ask, until
 
 from flows.page import NEW_DATA
@@ -30,20 +29,13 @@ def webhook():
     """What was posted, and where to."""
     posted = queue.Queue()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            posted.put((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(204)
-            self.end_headers()
+    def answer(handler):
+        posted.put((handler.path, json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))))
+        handler.send_response(204)
+        handler.end_headers()
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield posted, f"http://127.0.0.1:{server.server_port}/{SECRET}"
-    server.shutdown()
-    server.server_close()
+    with answering(answer) as url:
+        yield posted, f"{url}/{SECRET}"
 
 
 @pytest.fixture

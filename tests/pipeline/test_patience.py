@@ -1,10 +1,9 @@
 """A Prefect server that is busy for a moment is asked again soon."""
 
-import http.server
-import threading
 import time
 
 import pytest
+from answering import answering
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -18,22 +17,15 @@ def busy_server():
     """Answers 503 three times, as Prefect's does while its SQLite is locked, then as it should."""
     asked = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(503 if len(asked) <= BUSY_TIMES else 200)
-            self.send_header("Content-Length", "3")
-            self.end_headers()
-            self.wfile.write(b'"9"')
+    def answer(handler):
+        asked.append(handler.path)
+        handler.send_response(503 if len(asked) <= BUSY_TIMES else 200)
+        handler.send_header("Content-Length", "3")
+        handler.end_headers()
+        handler.wfile.write(b'"9"')
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield asked, f"http://127.0.0.1:{server.server_port}/api"
-    server.shutdown()
-    server.server_close()
+    with answering(answer) as url:
+        yield asked, f"{url}/api"
 
 
 def test_a_moment_of_a_locked_database_costs_a_moment(busy_server):
