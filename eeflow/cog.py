@@ -7,11 +7,11 @@ its size and its last four bytes, and followed by the tile of the mask.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import math
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -21,12 +21,15 @@ from typing import IO
 import numpy as np
 
 # Tags of TIFF 6.0 and GDAL by their names there.
-_SUBFILE_TYPE, _WIDTH, _HEIGHT, _OFFSETS, _SIZES = 254, 256, 257, 324, 325
+_SUBFILE_TYPE, _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _SIZES = 254, 256, 257, 322, 323, 324, 325
 OVERVIEW, _MASK = 1, 4  # bits of the subfile type
 _ENDS = 8  # bytes before and after a tile
 _CLASSIC_BYTES = 2**32  # of a TIFF that is no BigTIFF
+_BUFFER = 2**20
 # What says how pixels are stored. The other tags say what they show, once for the file.
 _OF_PIXELS = {254, 256, 257, 258, 259, 262, 277, 284, 317, 320, 322, 323, 324, 325, 338, 339, 42113}
+# One bit a pixel, deflated as Adobe does, 1 where the raster is valid: what a mask of GDAL's is.
+_OF_A_MASK = {258: 1, 259: 8, 262: 4, 277: 1, 284: 1, 317: 1, 339: 1}
 _SHORT, _LONG, _LONG8 = 3, 4, 16
 _TYPE_BYTES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), start=1)) | {16: 8, 17: 8, 18: 8}
 _NUMBERS = {_SHORT: "<u2", _LONG: "<u4", _LONG8: "<u8"}
@@ -39,64 +42,87 @@ _RELIED_ON_WITH_MASK = _RELIED_ON + b"MASK_INTERLEAVED_WITH_IMAGERY=YES\n"
 
 
 class Spool:
-    """Compressed tiles of a raster and of its mask, taken in from small GeoTIFFs in any order and by any thread."""
+    """Compressed tiles of a raster and of its mask, taken in in any order and by any thread."""
 
-    def __init__(self, path: Path, shape: tuple[int, int], tile: int):
+    def __init__(self, path: Path, shape: tuple[int, int], side: int):
         """An empty spool.
 
         Args:
             path: a file for it to fill.
             shape: height and width of the raster.
-            tile: height and width of its tiles.
+            side: height and width of its tiles.
         """
-        down, self._across = (math.ceil(side / tile) for side in shape)
-        self._path, self._tile = path, tile
+        self.shape = shape
+        down, self._across = (math.ceil(pixels / side) for pixels in shape)
+        self._path = path
         self._found = {kind: [(0, 0)] * (down * self._across) for kind in (0, _MASK)}
         self._appending = threading.Lock()
 
-    def add(self, part: memoryview, row: int, col: int) -> None:
-        """Takes in the tiles of a GeoTIFF of the same tiles, whose upper left pixel is that row and column."""
-        directories = list(_directories(io.BytesIO(part), self._path))
+    def add(self, tiles: Iterable[tuple[int, int, bytes]], masks: Iterable[tuple[int, int, bytes]] = ()) -> None:
+        """Takes in tiles, each with its row and column, counted in tiles; and those of the mask."""
+        parts = [(0, *tile) for tile in tiles] + [(_MASK, *tile) for tile in masks]
         with self._appending, self._path.open("ab") as file:
             start = file.tell()
-            file.write(part)
-            for directory in directories:
-                across = math.ceil(directory.shape[1] / self._tile)
-                for number, (offset, size) in enumerate(directory.tiles):
-                    down, right = divmod(number, across)
-                    place = (row // self._tile + down) * self._across + col // self._tile + right
-                    self._found[directory.kind][place] = (start + offset if size else 0, size)
+            for kind, row, col, content in parts:
+                self._found[kind][row * self._across + col] = (start, len(content))
+                start += len(content)
+            file.writelines(content for *_, content in parts)
 
-    def directories(self, empty: memoryview, kind: int = 0) -> list[Directory]:
-        """Raster and mask of all tiles, as an empty GeoTIFF of their size describes them; `kind` is added to theirs."""
-        described = _directories(io.BytesIO(empty), self._path, kind)
-        return [replace(each, tiles=self._found[each.kind & _MASK]) for each in described]
+    def directories(self, raster: Directory, kind: int = 0, *, masked: bool) -> list[Directory]:
+        """The image of all tiles, and its mask where it has one.
+
+        Args:
+            raster: what says how pixels are stored.
+            kind: added to what the two are.
+            masked: whether it has a mask.
+        """
+        own = raster.tags if not kind else {number: raster.tags[number] for number in _OF_PIXELS & raster.tags.keys()}
+        size = {_HEIGHT: _long(self.shape[0]), _WIDTH: _long(self.shape[1])}
+        found = [Directory(self._path, kind, own | size | {_SUBFILE_TYPE: _long(kind)}, self._found[0])]
+        if masked:
+            tags = {number: _short(value) for number, value in _OF_A_MASK.items()} | size
+            tags |= {number: raster.tags[number] for number in (_TILE_WIDTH, _TILE_HEIGHT)}
+            tags[_SUBFILE_TYPE] = _long(kind | _MASK)
+            found.append(Directory(self._path, kind | _MASK, tags, self._found[_MASK]))
+        return found
 
 
-def read_directories(path: Path, kind: int = 0) -> list[Directory]:
-    """Raster, mask and overviews of a GeoTIFF; `kind` is added to what they are."""
-    with path.open("rb") as file:
-        return list(_directories(file, path, kind))
+def read_directories(file: IO[bytes]) -> list[Directory]:
+    """Raster, mask and overviews of an open GeoTIFF."""
+    return list(_directories(file))
 
 
-def assemble(directories: Sequence[Directory], target: Path) -> None:
+def assemble(directories: Sequence[Directory], target: Path) -> str:
     """Writes one cloud-optimised GeoTIFF of a raster, its overviews and their masks; a BigTIFF where it must be.
 
     Args:
         directories: the raster and its mask, and what they look like from afar, in any order; compressed, with the
             bands of a pixel side by side.
         target: where to.
+
+    Returns:
+        The file's SHA-256, in hexadecimal.
     """
     by_size = groupby(sorted(directories, key=lambda each: (each.shape, each.kind)), lambda each: each.shape)
     levels = [list(level) for _, level in by_size]  # the smallest first, each an image and, where it has one, its mask
     form = _Format(big=False)
     end = len(form.head(directories)) + sum(size + _ENDS for each in directories for _, size in each.tiles)
     form = _Format(big=end >= _CLASSIC_BYTES)
-    with target.open("wb") as file:
-        file.seek(len(form.head(directories)))
-        moved = [each for level in levels for each in _move(level, file)]
-        file.seek(0)
-        file.write(form.head(sorted(moved, key=_rank)))
+    at, placed = len(form.head(directories)), []
+    for level in levels:
+        moved, at = _placed(level, at)
+        placed += moved
+    digest = hashlib.sha256()
+    with target.open("wb", buffering=_BUFFER) as file:
+
+        def write(content: bytes) -> None:
+            file.write(content)
+            digest.update(content)
+
+        write(form.head(sorted(placed, key=_rank)))
+        for level in levels:
+            _move(level, write)
+    return digest.hexdigest()
 
 
 def _rank(directory: Directory) -> tuple[bool, int, int]:
@@ -127,13 +153,21 @@ class Directory:
         return _numbers(self.tags[_HEIGHT])[0], _numbers(self.tags[_WIDTH])[0]
 
 
-def _directories(file: IO[bytes], path: Path, kind: int = 0) -> Iterator[Directory]:
+def _directories(file: IO[bytes]) -> Iterator[Directory]:
+    path = Path(getattr(file, "name", ""))
     for tags in _Format.of(file.read(4)).read(file):
-        own = kind | (_numbers(tags[_SUBFILE_TYPE])[0] if _SUBFILE_TYPE in tags else 0)
-        kept = {number: tag for number, tag in tags.items() if not own or number in _OF_PIXELS}
-        kept[_SUBFILE_TYPE] = (_LONG, struct.pack("<I", own))
+        kind = _numbers(tags[_SUBFILE_TYPE])[0] if _SUBFILE_TYPE in tags else 0
+        kept = {number: tag for number, tag in tags.items() if not kind or number in _OF_PIXELS}
         tiles = list(zip(_numbers(tags[_OFFSETS]), _numbers(tags[_SIZES]), strict=True))
-        yield Directory(path, own, kept, tiles)
+        yield Directory(path, kind, kept | {_SUBFILE_TYPE: _long(kind)}, tiles)
+
+
+def _long(number: int) -> tuple[int, bytes]:
+    return _LONG, struct.pack("<I", number)
+
+
+def _short(number: int) -> tuple[int, bytes]:
+    return _SHORT, struct.pack("<H", number)
 
 
 def _numbers(tag: tuple[int, bytes]) -> list[int]:
@@ -142,22 +176,26 @@ def _numbers(tag: tuple[int, bytes]) -> list[int]:
     return numbers
 
 
-def _move(level: Sequence[Directory], target: IO[bytes]) -> list[Directory]:
-    """Appends the tiles of an image, each followed by that of its mask. Returns both as they are in the new file."""
-    moved: list[list[tuple[int, int]]] = [[] for _ in level]
+def _placed(level: Sequence[Directory], at: int) -> tuple[list[Directory], int]:
+    """An image and its mask when its tiles begin there, each followed by that of the mask; and where they end."""
+    places: list[list[tuple[int, int]]] = [[] for _ in level]
+    for tiles in zip(*(each.tiles for each in level), strict=True):
+        for (_, size), place in zip(tiles, places, strict=True):
+            place.append((at + _ENDS // 2, size) if size else (0, 0))
+            at += size + _ENDS if size else 0
+    return [replace(each, tiles=place) for each, place in zip(level, places, strict=True)], at
+
+
+def _move(level: Sequence[Directory], write: Callable[[bytes], None]) -> None:
+    """Writes the tiles of an image, each followed by that of its mask, as `_placed` has them."""
     with ExitStack() as stack:
         opened = [stack.enter_context(each.path.open("rb")) for each in level]
         for tiles in zip(*(each.tiles for each in level), strict=True):
-            for source, (offset, size), places in zip(opened, tiles, moved, strict=True):
-                if not size:
-                    places.append((0, 0))
-                    continue
-                source.seek(offset)
-                pixels = source.read(size)
-                target.write(struct.pack("<I", size))
-                places.append((target.tell(), size))
-                target.write(pixels + pixels[-4:])
-    return [replace(each, tiles=places) for each, places in zip(level, moved, strict=True)]
+            for source, (offset, size) in zip(opened, tiles, strict=True):
+                if size:
+                    source.seek(offset)
+                    pixels = source.read(size)
+                    write(b"".join((struct.pack("<I", size), pixels, pixels[-4:])))
 
 
 class _Format:

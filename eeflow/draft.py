@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -93,9 +92,9 @@ class Draft:
         summary = self.complete()
         tiles = self._write_again() if self._outdated or self._tiles is None else self._tiles
         with whole_file(self._path) as part:
-            tiles.assemble(part)
+            sha256 = tiles.assemble(part)
             _check(part, self.plan, tiles.layout)
-            sha256, size = _sha256(part), part.stat().st_size
+            size = part.stat().st_size
         if self._encoding.classes:
             _write_class_names(self._path, self._encoding.classes)
         seconds = time.monotonic() - started
@@ -217,8 +216,3 @@ def _check(path: Path, plan: Plan, layout: Layout) -> None:
     if found != wanted or not placed:
         where = "in place" if placed else f"not on the grid in {crs_name(grid)}"
         raise IncompleteProduct(f"{path.name} reads back as {found}, {where}; it should be {wanted}. It was not kept.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

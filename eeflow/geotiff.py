@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import threading
@@ -15,10 +16,9 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.io import DatasetWriter, MemoryFile
-from rasterio.windows import Window as RasterWindow
 
 from eeflow import __version__
-from eeflow.cog import OVERVIEW, Directory, Spool, assemble
+from eeflow.cog import OVERVIEW, Directory, Spool, assemble, read_directories
 from eeflow.config import Job
 from eeflow.encoding import Encoding
 from eeflow.errors import ValueOutOfRange
@@ -26,13 +26,16 @@ from eeflow.grid import Window, grid_hash
 from eeflow.overview import halved
 from eeflow.plan import TILE, Plan, Product
 from eeflow.raster import Summary, nodata_ends
+from eeflow.tilebytes import (
+    COMPRESSIONS,
+    FLOATING_POINT,
+    HORIZONTAL,
+    NO_PREDICTOR,
+    PlacedTile,
+    mask_tiles,
+    raster_tiles,
+)
 
-# rasterio hands the cache's size on in bytes. In one that is too small, threads write each other's blocks, and one that
-# fails to wants Python's lock from one that holds it and waits: both for ever (seen after 500 products).
-_GDAL_ENV = {"GDAL_TIFF_INTERNAL_MASK": "YES", "GDAL_CACHEMAX": 256 * 2**20}
-
-# Of deflate's levels the quickest: the usual one takes half as long again and saves nothing of noisy reflectances.
-_LEVELS = {"deflate": {"zlevel": 1}, "zstd": {"zstd_level": 9}}
 # Overviews are made in squares of so many pixels a side: whole tiles, as soon as what they show is there.
 _TOGETHER = 2 * TILE
 
@@ -65,7 +68,9 @@ class Layout:
     @property
     def predictor(self) -> int:
         """What TIFF calls so: differences of neighbours are small, but not those of classes."""
-        return 1 if self.encoding.resampling == "mode" else 2 if np.dtype(self.dtype).kind in "iu" else 3
+        if self.encoding.resampling == "mode":
+            return NO_PREDICTOR
+        return HORIZONTAL if np.dtype(self.dtype).kind in "iu" else FLOATING_POINT
 
     @property
     def has_overviews(self) -> bool:
@@ -75,8 +80,13 @@ class Layout:
     def stored(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
         """Encoded values as they are written, of shape (band, height, width)."""
         stored = values.astype(self.dtype)
-        stored[~valid] = 0 if self.nodata is None else self.nodata
+        stored[~valid] = self.empty
         return stored
+
+    @property
+    def empty(self) -> float | int:
+        """What is stored of a pixel that is not valid."""
+        return 0 if self.nodata is None else self.nodata
 
 
 class Tiles:
@@ -98,7 +108,6 @@ class Tiles:
         self.layout = layout
         self._job, self._plan, self._product = job, plan, product
         self._shape: tuple[int, int] = plan.series.grid.shape
-        self._crs = rasterio.CRS.from_wkt(plan.series.grid.crs.to_wkt())
         is_seen_from_afar = job.output.format == "cog" and layout.has_overviews
         halvings = max(0, math.ceil(math.log2(max(self._shape) / TILE))) if is_seen_from_afar else 0
         sides = [[math.ceil(side / 2**n) for side in self._shape] for n in range(halvings + 1)]
@@ -114,66 +123,63 @@ class Tiles:
             encoded: its numbers, of shape (band, height, width) in the encoding's dtype.
             valid: of the same shape.
         """
-        with rasterio.Env(**_GDAL_ENV):
-            self._write(0, window.row, window.col, encoded, valid)
+        self._write(0, window.row, window.col, encoded, valid)
 
     def _write(self, number: int, row: int, col: int, encoded: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        with MemoryFile() as memory:
-            with memory.open(**self._profile(encoded.shape[1:])) as part:
-                part.write(self.layout.stored(encoded, valid))
-                if self.layout.mask:
-                    part.write_mask(valid[0])
-            self._levels[number].spool.add(memory.getbuffer(), row, col)
+        self._levels[number].spool.add(self._tiles(row, col, encoded, valid), self._masks(row, col, valid))
         if number + 1 < len(self._levels):
             further, half = self._levels[number + 1], halved(encoded, valid, self.layout.encoding.resampling)
             for place in further.collect(row // 2, col // 2, *half):
                 self._write(number + 1, *place, *further.collected(*place))
 
-    def assemble(self, target: Path) -> None:
-        """Makes the product's file of them, when all windows are written."""
-        with rasterio.Env(**_GDAL_ENV):
-            directories = [
-                self._directories(level, OVERVIEW if number else 0) for number, level in enumerate(self._levels)
-            ]
-        assemble([each for level in directories for each in level], target)
+    def _tiles(self, row: int, col: int, encoded: NDArray[Any], valid: NDArray[np.bool_]) -> Iterator[PlacedTile]:
+        layout, compress = self.layout, COMPRESSIONS[self._job.output.compress]
+        stored = layout.stored(encoded, valid)
+        return raster_tiles(stored, (row, col), TILE, layout.empty, layout.predictor, compress)
+
+    def _masks(self, row: int, col: int, valid: NDArray[np.bool_]) -> Iterator[PlacedTile]:
+        return mask_tiles(valid[0], (row, col), TILE) if self.layout.mask else iter(())
+
+    def assemble(self, target: Path) -> str:
+        """Makes the product's file of them, when all windows are written. Returns its SHA-256."""
+        raster, masked = self._described(), self.layout.mask
+        spools = [level.spool for level in self._levels]
+        kinds = [0] + [OVERVIEW] * len(spools[1:])
+        parts = [spool.directories(raster, kind, masked=masked) for spool, kind in zip(spools, kinds, strict=True)]
+        return assemble([directory for part in parts for directory in part], target)
 
     def remove(self) -> None:
         """Removes them."""
         for level in self._levels:
             level.remove()
 
-    def _profile(self, shape: Sequence[int]) -> dict[str, Any]:
-        """Of a file of that height and width."""
-        return {
+    def _described(self) -> Directory:
+        """What GDAL says of the raster in a file that has no pixels."""
+        layout, grid = self.layout, self._plan.series.grid
+        profile = {
             "driver": "GTiff",
-            "dtype": self.layout.dtype,
-            "nodata": self.layout.nodata,
+            "dtype": layout.dtype,
+            "nodata": layout.nodata,
             "count": len(self._plan.series.bands),
-            "height": shape[0],
-            "width": shape[1],
-            "crs": self._crs,
-            "transform": self._plan.series.grid.transform,
+            "height": grid.shape[0],
+            "width": grid.shape[1],
+            "crs": rasterio.CRS.from_wkt(grid.crs.to_wkt()),
+            "transform": grid.transform,
             "tiled": True,
             "blockxsize": TILE,
             "blockysize": TILE,
             "interleave": "pixel",
-            "bigtiff": "if_safer",
             "sparse_ok": True,
-            "photometric": "palette" if self.layout.encoding.colours else "minisblack",
+            "photometric": "palette" if layout.encoding.colours else "minisblack",
             "compress": self._job.output.compress,
-            "predictor": self.layout.predictor,
-            **_LEVELS[self._job.output.compress],
+            "predictor": layout.predictor,
         }
-
-    def _directories(self, level: _Level, kind: int) -> list[Directory]:
-        """What a file says that has no pixels yet; the raster's says also what they show."""
         with MemoryFile() as memory:
-            with memory.open(**self._profile(level.shape)) as raster:
-                _describe(raster, self.layout.encoding)
+            with memory.open(**profile) as raster:
+                _describe(raster, layout.encoding)
                 raster.update_tags(**_tags(self._job, self._plan, self._product))
-                if self.layout.mask:
-                    raster.write_mask(np.zeros((1, 1), bool), window=RasterWindow(0, 0, 1, 1))
-            return level.spool.directories(memory.getbuffer(), kind)
+            (directory,) = read_directories(io.BytesIO(memory.getbuffer()))
+            return directory
 
 
 class _Level:

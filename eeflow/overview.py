@@ -23,39 +23,48 @@ def halved(
         Values and whether any of the four was valid, of half the height and width, rounded up.
     """
     four, there = _fours(values), _fours(valid)
-    count = np.add.reduce(there, dtype=np.uint8)
-    is_mean = resampling == "average"
-    found = _mean(four, there, count) if is_mean else _chosen(four, there, resampling == "mode")
-    return found, count > 0
+    if resampling == "nearest":
+        return _first(four, there)
+    make = _mean if resampling == "average" else _most_frequent
+    return make(np.stack(four), np.stack(there))
 
 
-def _fours(array: NDArray[Any]) -> NDArray[Any]:
+def _fours(array: NDArray[Any]) -> list[NDArray[Any]]:
     """The upper left, upper right, lower left and lower right pixel of each 2 x 2; 0 or False beyond the raster."""
     height, width = array.shape[1:]
     if height % 2 or width % 2:
         array = np.pad(array, ((0, 0), (0, height % 2), (0, width % 2)))
-    return np.stack([array[:, row::2, col::2] for row in (0, 1) for col in (0, 1)])
+    return [array[:, row::2, col::2] for row in (0, 1) for col in (0, 1)]
 
 
-def _mean(four: NDArray[Any], there: NDArray[np.bool_], count: NDArray[np.uint8]) -> NDArray[Any]:
-    dtype = four.dtype
+def _mean(four: NDArray[Any], there: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    dtype, count = four.dtype, np.add.reduce(there, dtype=np.uint8)
     is_whole = dtype.kind in "iu"
     wide = np.int64 if is_whole and dtype.itemsize == 4 else np.int32 if is_whole and dtype.itemsize < 4 else np.float64
     with np.errstate(all="ignore"):  # an infinity may be a pixel's value
         total: NDArray[Any] = np.add.reduce(four, dtype=wide, where=there)
         if wide is not np.float64 and (count == len(four)).all():
             quarter: NDArray[Any] = (total + 2) >> 2
-            return quarter.astype(dtype)  # a fifth of the time of dividing
+            return quarter.astype(dtype), count > 0  # a fifth of the time of dividing
         mean: NDArray[Any] = total / np.maximum(count, 1)
-        return (np.floor(mean + 0.5) if is_whole else mean).astype(dtype)
+        return (np.floor(mean + 0.5) if is_whole else mean).astype(dtype), count > 0
 
 
-def _chosen(four: NDArray[Any], there: NDArray[np.bool_], most_frequent: bool) -> NDArray[Any]:
+def _most_frequent(four: NDArray[Any], there: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     votes = there.astype(np.uint8)
-    if most_frequent:
-        for one in range(len(four)):
-            for other in range(len(four)):
-                if one != other:
-                    votes[one] += there[one] & there[other] & (four[one] == four[other])
-    chosen: NDArray[Any] = np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
-    return chosen
+    for one in range(len(four)):
+        for other in range(len(four)):
+            if one != other:
+                votes[one] += there[one] & there[other] & (four[one] == four[other])
+    found: NDArray[Any] = np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
+    return found, np.logical_or.reduce(there)
+
+
+def _first(four: list[NDArray[Any]], there: list[NDArray[np.bool_]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    found, known = four[0].copy(), there[0].copy()
+    for values, valid in zip(four[1:], there[1:], strict=True):
+        if known.all():
+            break
+        np.copyto(found, values, where=valid & ~known)
+        known |= valid
+    return found, known

@@ -13,7 +13,8 @@ def answering(answer):
         def do_GET(self):
             answer(self)
 
-        do_POST = do_GET
+        def do_POST(self):
+            answer(self)
 
         def log_message(self, *_):
             pass
