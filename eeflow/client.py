@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import ee
 import google.auth.exceptions
+import orjson
 from google.auth.credentials import AnonymousCredentials
 from google.oauth2 import service_account
 
-from eeflow.errors import AccessDenied, BadAnswer, ConfigError, RequestError, TransientError, cause_of
+from eeflow.errors import AccessDenied, ConfigError, RequestError, TransientError, cause_of
 from eeflow.settings import Settings
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
@@ -56,33 +58,25 @@ def sign_in_error(error: Exception) -> RequestError:
     )
 
 
-def initialise_client(settings: Settings, credentials: Any, algorithms: Callable[[], Any]) -> None:
+def initialise_client(settings: Settings, credentials: Any, ask: Callable[[], Any]) -> None:
     """Teaches the client Earth Engine's algorithms, from which it builds expressions.
+
+    Their list is in the client's own package, so that connecting costs no request.
 
     Args:
         settings: with the project.
         credentials: as `find_credentials` finds them.
-        algorithms: asks Earth Engine for them.
+        ask: asks Earth Engine for the list, should a package lack it.
 
     Raises:
         AccessDenied: the project or the credentials are not accepted.
-        TransientError: the endpoint cannot be reached now.
-        RequestError: what answers there is not Earth Engine.
+        RequestError: as `ask` raises.
     """
-    url = settings.ee_url
-    try:
-        known = ee._cloud_api_utils.convert_algorithms(algorithms())
-    except (BadAnswer, AttributeError, KeyError, TypeError) as error:
-        raise TransientError(f"{url} does not answer as Earth Engine does: {error}") from error
-    except TransientError as error:
-        if error.status is not None:
-            raise
-        raise TransientError(
-            f"{url} cannot be reached: {cause_of(error)}. Check EEFLOW_EE_URL and the network."
-        ) from error
-    with _offline_client(known):
+    packaged = resources.files(ee) / "tests" / "algorithms.json"
+    listed = orjson.loads(packaged.read_bytes()) if packaged.is_file() else ask()
+    with _offline_client(ee._cloud_api_utils.convert_algorithms(listed)):
         try:
-            ee.Initialize(credentials, url=url, project=settings.project)
+            ee.Initialize(credentials, url=settings.ee_url, project=settings.project)
         except ee.EEException as error:
             raise AccessDenied(f"Earth Engine does not accept project {settings.project}: {error}") from error
 

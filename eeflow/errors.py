@@ -73,6 +73,10 @@ class TooManyRequests(TransientError):
     """Earth Engine asks for fewer requests at a time: slow down, never split."""
 
 
+class Unreachable(TransientError):
+    """An endpoint that has not answered a single time: it may be away, or a wrong one."""
+
+
 class BadAnswer(TransientError):
     """An answer that is not what was asked for: cut, malformed, or with pixels missing, twice or misplaced."""
 

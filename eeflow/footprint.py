@@ -86,15 +86,16 @@ def _in_footprint(scene: Scene, window: GeoBox) -> NDArray[np.bool_]:
 
 def _by_rim(window: GeoBox, test: Callable[[Any, Any], NDArray[np.bool_]]) -> NDArray[np.bool_]:
     """Which pixels pass a test of rows and columns; what holds the window's rim, having no holes, holds the window."""
-    shape = (window.height, window.width)
-    rows, cols = np.indices(shape)
-    inside, rim = np.zeros(shape, bool), np.ones(shape, bool)
-    rim[1:-1, 1:-1] = False
-    inside[rim] = test(rows[rim], cols[rim])
-    if inside[rim].all():
-        inside[:] = True
-    else:
-        inside[~rim] = test(rows[~rim], cols[~rim])
+    height, width = window.shape
+    inside = np.ones((height, width), bool)
+    down, across = np.arange(height), np.arange(width)
+    rows = np.concatenate([np.zeros(width, int), np.full(width, height - 1), down, down])
+    cols = np.concatenate([across, across, np.zeros(height, int), np.full(height, width - 1)])
+    inside[rows, cols] = test(rows, cols)
+    if not inside.all():
+        within = np.s_[1:-1, 1:-1]
+        rows, cols = (index[within] for index in np.indices((height, width)))
+        inside[within] = test(rows.ravel(), cols.ravel()).reshape(rows.shape)
     return inside
 
 

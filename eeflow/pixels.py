@@ -27,7 +27,7 @@ from eeflow.grid import crs_name
 from eeflow.series import Request, Series, TransportName
 from eeflow.session import Session
 
-MAX_BYTES = 48 * 2**20
+_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 MAX_SIDE = 32_768
 MAX_BANDS = 1_024
 # A band of doubles would be the first that cannot hold more bits exactly.
@@ -42,6 +42,7 @@ class ComputePixels:
     """The transport: binary pixels of one or more scenes folded into bands. Best for large rasters."""
 
     name: TransportName = "compute_pixels"
+    most_side = MAX_SIDE
     seconds_per_byte = 2e-9
 
     def budget(self, series: Series, bands: Sequence[str]) -> int:
@@ -108,10 +109,7 @@ def decode_pixels(body: bytes, series: Series, request: Request) -> dict[str, Bl
         BadAnswer: the body is cut or malformed, of another shape or with other bands than asked, or a value does not
             fit its band's dtype.
     """
-    try:
-        pixels = np.load(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        raise BadAnswer("Earth Engine's answer is not the NPY array that computePixels gives.") from None
+    pixels = _array(body)
     shape = (request.window.height, request.window.width)
     wanted = [name for number in range(len(request.image_ids)) for name in _names(request, number)]
     if pixels.shape != shape or list(pixels.dtype.names or ()) != wanted:
@@ -120,6 +118,18 @@ def decode_pixels(body: bytes, series: Series, request: Request) -> dict[str, Bl
             f"{wanted}."
         )
     return {image_id: _block(series, request, number, pixels) for number, image_id in enumerate(request.image_ids)}
+
+
+def _array(body: bytes) -> NDArray[Any]:
+    """An NPY body as the array it is, in place: numpy's own way copies it piece by piece."""
+    head = io.BytesIO(body)
+    try:
+        read_header = _READ_HEADER[np.lib.format.read_magic(head)]
+        shape, is_fortran, dtype = read_header(head)
+        flat = np.frombuffer(body, dtype, math.prod(shape), head.tell())
+        return flat.reshape(shape, order="F" if is_fortran else "C")
+    except (ValueError, KeyError, EOFError, OSError):
+        raise BadAnswer("Earth Engine's answer is not the NPY array that computePixels gives.") from None
 
 
 def _scene_image(series: Series, request: Request, number: int) -> ee.Image:
@@ -154,9 +164,11 @@ def _bits_dtype(bands: int) -> np.dtype[Any]:
 
 def _block(series: Series, request: Request, number: int, pixels: NDArray[Any]) -> Block:
     values, valid = {}, {}
+    masks = len(_parts(list(request.bands)))
+    bits = [np.ascontiguousarray(pixels[f"s{number}_m{part}"]) for part in range(masks)]
     for index, name in enumerate(request.bands):
-        bits = pixels[f"s{number}_m{index // BITS_PER_MASK_BAND}"]
-        valid[name] = (bits >> (index % BITS_PER_MASK_BAND)) & 1 == 1
+        part, bit = divmod(index, BITS_PER_MASK_BAND)
+        valid[name] = bits[part] & bits[part].dtype.type(1 << bit) != 0
         values[name] = _cast(name, pixels[f"s{number}_b{index}"], valid[name], series.band(name).dtype)
     own = series.recipe.inputs(request.bands[0])
     covered = in_raster(series.image(request.image_ids[number]), own, request.window.of(series.grid))
@@ -165,9 +177,10 @@ def _block(series: Series, request: Request, number: int, pixels: NDArray[Any]) 
 
 def _cast(name: str, values: NDArray[Any], valid: NDArray[np.bool_], dtype: str) -> NDArray[Any]:
     """Values in the band's dtype, 0 where not valid; never wrapped."""
-    kept = np.where(valid, values, 0)
+    kept = values.copy()
+    np.copyto(kept, 0, where=~valid)
     if np.can_cast(values.dtype, dtype, "safe"):
-        return kept.astype(dtype)
+        return kept.astype(dtype, copy=False)
     with np.errstate(invalid="ignore"):
         cast = kept.astype(dtype)
     if not np.array_equal(cast.astype(values.dtype), kept):

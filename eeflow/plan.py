@@ -189,7 +189,8 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
     """
     groups = band_groups(transport, series, fan_out)
     budget = min(transport.budget(series, group) for group in groups)
-    shapes = {window_shape(series.grid.shape, budget // 2**halvings) for halvings in range(_HALVINGS)}
+    sizes = [budget // 2**halvings for halvings in range(_HALVINGS)]
+    shapes = {window_shape(series.grid.shape, size, transport.most_side) for size in sizes}
     layouts = [_Layout(transport, series, groups, budget, shape) for shape in shapes]
     best = min(layouts, key=lambda layout: (layout.seconds(len(series.images), USUAL_PACE), -layout.shape[0]))
     together = best.together(len(wanted), pace)
@@ -283,19 +284,21 @@ def band_groups(transport: Transport, series: Series, fan_out: str) -> tuple[tup
         count += 1
 
 
-def window_shape(shape: tuple[int, int], most: int) -> tuple[int, int]:
+def window_shape(shape: tuple[int, int], most: int, most_side: int) -> tuple[int, int]:
     """Height and width of windows of at most `most` pixels: the fewest windows, then the squarest.
 
     The whole grid where it fits; otherwise multiples of `TILE` (or the grid's full height or width), one tile at least.
     """
     height, width = shape
-    if height * width <= most:
+    if height * width <= most and max(shape) <= most_side:
         return height, width
-    sizes = range(TILE, height + TILE, TILE)
+    longest = most_side // TILE * TILE
+    sizes = range(TILE, min(height + TILE, longest + 1), TILE)
     heights = [min(size, height) for size in sizes if size * min(TILE, width) <= most or size == TILE]
     choices = []
     for rows in heights:
-        cols = width if rows * width <= most else min(width, max(TILE, most // rows // TILE * TILE))
+        widest = min(width, max(TILE, min(longest, most // rows // TILE * TILE)))
+        cols = width if rows * width <= most and width <= most_side else widest
         count = math.ceil(height / rows) * math.ceil(width / cols)
         choices.append((count, abs(rows - cols), rows, cols))
     _, _, rows, cols = min(choices)

@@ -37,6 +37,7 @@ from eeflow.errors import (
     RequestError,
     TooManyRequests,
     TransientError,
+    Unreachable,
     cause_of,
     request_error,
 )
@@ -110,7 +111,7 @@ class Session:
         return self._send("POST", "image:computePixels", body)
 
     def algorithms(self) -> Any:
-        """What Earth Engine can do, as the client wants to know it; errors as in `compute`."""
+        """What Earth Engine can do, as it answers the client; errors as in `compute`."""
         return _json(self._send("GET", "algorithms"))
 
     def value(self, expression: ee.ComputedObject) -> Any:
@@ -172,6 +173,7 @@ class Session:
             self.quickest = min(seconds, self.quickest or seconds)
 
     def _exchange(self, verb: str, url: str, body: bytes | None, request_id: str) -> bytes:
+        response = None
         try:
             response = self.http.request(
                 verb,
@@ -190,13 +192,20 @@ class Session:
             with response:
                 content: bytes = response.raw.read(decode_content=False)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise TransientError(f"{self.settings.ee_url} did not answer whole: {cause_of(error)}.") from error
+            raise self._silence(cause_of(error), has_begun=response is not None) from error
         except google.auth.exceptions.GoogleAuthError as error:
             raise sign_in_error(error) from error
         self.restricted = _RESTRICTED in response.headers.get(_QUOTA_STATUS, "")
         if response.status_code != requests.codes.ok:
             raise request_error(response.status_code, _message(content, response.reason), _retry_after(response))
         return content
+
+    def _silence(self, cause: str, has_begun: bool) -> TransientError:
+        """The error for no answer, or for one that only has begun."""
+        url = self.settings.ee_url
+        if self.quickest is None and not has_begun:
+            return Unreachable(f"{url} cannot be reached: {cause}. Check EEFLOW_EE_URL and the network.")
+        return TransientError(f"{url} did not answer whole: {cause}.")
 
 
 def unpack(body: bytes) -> bytes:
@@ -217,12 +226,11 @@ def unpack(body: bytes) -> bytes:
 
 
 def current_session() -> Session:
-    """The process's session for the environment's settings, connected when first asked for.
+    """The process's session for the environment's settings, made when first asked for; no request is sent by that.
 
     Raises:
         ConfigError: the environment lacks a project, or names a key that cannot be read.
-        AccessDenied: Earth Engine does not accept the credentials.
-        TransientError: the endpoint cannot be reached now.
+        AccessDenied: the client does not accept the credentials.
     """
     settings = load_settings()
     with _initialising:

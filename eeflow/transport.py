@@ -15,9 +15,15 @@ from eeflow.session import Session
 
 
 class Transport(Protocol):
-    """One of Earth Engine's methods that return pixels: its limits, its requests, its answers."""
+    """One of Earth Engine's methods that return pixels: its limits, its requests, its answers.
+
+    Attributes:
+        most_side: height or width, in pixels, that one request may ask for.
+        seconds_per_byte: what decoding takes on one processor.
+    """
 
     name: TransportName
+    most_side: int
     seconds_per_byte: float
 
     def budget(self, series: Series, bands: Sequence[str]) -> int:

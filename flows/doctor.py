@@ -196,6 +196,7 @@ def _connect(settings: Settings) -> tuple[Finding, Any]:
 
     started = time.monotonic()
     session = connect(settings)
+    session.algorithms()
     found = f"{settings.ee_url} answered in {time.monotonic() - started:.1f} s"
     return Finding("endpoint", "ok", found), session
 

@@ -45,7 +45,6 @@ from tasks.clouds import judge_task
 from tasks.geotiff import Writing
 from tasks.grid import build_grid_task
 from tasks.scenes import find_scenes_task
-from tasks.session import connect_task
 from tasks.slots import leased_slots
 
 FlowName = Literal["download", "sync"]
@@ -84,7 +83,7 @@ def run_job(job: Job, kind: FlowName, *, fresh: bool = False) -> State[RunReport
     aoi = load_aoi_task(job.aoi)
     with earth_engine(), exclusive(job.folder), metered(job, get_run_logger()) as budget, leased_slots():
         budget.check(job.limits, requests=1)
-        session = connect_task()
+        session = current_session()
         count = errand.get().count
         tally = Tally(count.requests, count.failures)
         ledger = Ledger(job.folder)

@@ -16,12 +16,12 @@ from eeflow.fetch import Control
 from eeflow.output import FolderBusyError, exclusive
 from eeflow.prospect import Prospect
 from eeflow.scenes import Scene
+from eeflow.session import current_session
 from eeflow.sharing import Share, shares
 from eeflow.transport import Pace
 from flows.progress import Stage, stop_event
 from flows.runner import task_runner
 from tasks.region import Fetching, fetch_task, make_batches
-from tasks.session import connect_task
 from tasks.sharing import Candidate, foresee_task, hand_over_task
 from tasks.slots import leased_slots
 
@@ -58,7 +58,7 @@ def share_task(areas: str, jobs: Sequence[Job], *, syncing: bool) -> dict[str, P
         group = jobs[0].model_copy(update={"name": areas})
         with ExitStack() as folders, metered(group, get_run_logger()) as budget, leased_slots():
             budget.check(group.limits, requests=len(jobs))
-            session = connect_task()
+            session = current_session()
             prospects.update(_look_ahead([job for job in jobs if _is_held(job, folders)], syncing=syncing))
             found = shares([p.outlook for p in prospects.values() if p.outlook], Pace.of(session))
             budget.count(session)

@@ -41,6 +41,7 @@ class GetRegion:
     """The transport: all scenes of a window in one request, exact nulls, JSON. Best for fields and long series."""
 
     name: TransportName = "get_region"
+    most_side = MAX_VALUES
     # Arrow parses about a million rows a second, and placing them takes as long again.
     seconds_per_byte = 2e-8
 

@@ -234,13 +234,13 @@ def test_the_months_budget_counts_everything_and_stops_before_it_spends(tmp_path
     before = sum(engine.counts.values())
     logged = environment | {"EEFLOW_EE_PROJECT": "budget", "PREFECT_LOGGING_LEVEL": "INFO"}
     with Commands(logged) as commands:
-        refused = commands("sync", job, "--set", "limits.max_requests_per_month=2")
+        refused = commands("sync", job, "--set", "limits.max_requests_per_month=1")
         assert refused.code == 2
-        assert "has sent 2 requests in" in refused.stderr
-        assert "needs 1 more; limits.max_requests_per_month is 2" in refused.stderr
-        assert sum(engine.counts.values()) == before + 2, "the client's algorithms and the listing"
-        assert commands("sync", job, "--set", "limits.max_requests_per_month=2").code == 2
-        assert sum(engine.counts.values()) == before + 2, "nothing at all"
+        assert "has sent 1 requests in" in refused.stderr
+        assert "needs 1 more; limits.max_requests_per_month is 1" in refused.stderr
+        assert sum(engine.counts.values()) == before + 1, "the listing"
+        assert commands("sync", job, "--set", "limits.max_requests_per_month=1").code == 2
+        assert sum(engine.counts.values()) == before + 1, "nothing at all"
         engine.faults.add("429", operation="getRegion", message="Project is not registered.", count=1)
         assert commands("sync", job).code == 1
         commands("sync", job)

@@ -112,10 +112,13 @@ def test_no_request_exceeds_the_limits_of_its_transport(shape, bands, scenes, fa
                 assert len(request.image_ids) * (len(request.bands) + math.ceil(len(request.bands) / 32)) <= 1024
 
 
-@given(st.tuples(st.integers(1, 50_000), st.integers(1, 50_000)), st.integers(65_536, 1_048_576))
-def test_windows_are_whole_tiles_within_the_budget(shape, most):
-    rows, cols = window_shape(shape, most)
+@given(
+    st.tuples(st.integers(1, 50_000), st.integers(1, 50_000)), st.integers(65_536, 1_048_576), st.integers(256, 50_000)
+)
+def test_windows_are_whole_tiles_within_the_budget_and_no_longer_than_may_be(shape, most, most_side):
+    rows, cols = window_shape(shape, most, most_side)
     assert rows * cols <= most
+    assert max(rows, cols) <= most_side
     assert 1 <= rows <= shape[0]
     assert 1 <= cols <= shape[1]
     assert rows % 256 == 0 or rows == shape[0]
@@ -204,14 +207,19 @@ def test_time_by_hand():
     ],
 )
 def test_fewest_windows_by_hand(shape, most, windows):
-    rows, cols = window_shape(shape, most)
+    rows, cols = window_shape(shape, most, MOST_VALUES)
     assert rows * cols <= most
     assert math.ceil(shape[0] / rows) * math.ceil(shape[1] / cols) == windows
 
 
 def test_of_as_few_windows_the_squarest():
     # Six windows either way: 256 x 900 or 512 x 512.
-    assert window_shape((1500, 900), MOST_ROWS) == (512, 512)
+    assert window_shape((1500, 900), MOST_ROWS, MOST_VALUES) == (512, 512)
+
+
+def test_a_strip_is_cut_where_no_longer_side_may_be_asked_for():
+    # computePixels allows 32,768 pixels a side; the strip's 1.6 million pixels would fit in one request.
+    assert window_shape((20, 80_000), 1_677_721, 32_768) == (20, 32_768)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from eeflow.errors import (
     RequestTooLarge,
     TooManyRequests,
     TransientError,
+    Unreachable,
 )
 from eeflow.gate import Gate
 from eeflow.session import connect
@@ -353,14 +354,31 @@ def test_redirect_is_not_followed(service):
     error_for(service, 302, {"Location": service.url + "/elsewhere"}, b"", RequestError)
 
 
-def test_refused_connection_is_transient_and_names_the_endpoint():
+def test_an_endpoint_that_never_answered_is_unreachable_and_named():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     connection = session_to(f"http://127.0.0.1:{port}")
-    with pytest.raises(TransientError, match=rf"^http://127\.0\.0\.1:{port} did not answer whole: .*refused"):
+    expected = rf"^http://127\.0\.0\.1:{port} cannot be reached: .*refused.*Check EEFLOW_EE_URL"
+    with pytest.raises(Unreachable, match=expected):
         connection.value(ee.Number(1))
     assert connection.failures == 1
+
+
+def test_an_endpoint_that_answered_before_is_only_away(service):
+    service.answers = [(200, {}, b'{"result": 1}'), (200, {"Content-Length": "5000"}, b"{")]
+    connection = session_to(service.url)
+    assert connection.value(ee.Number(1)) == 1
+    with pytest.raises(TransientError, match="did not answer whole") as raised:
+        connection.value(ee.Number(1))
+    assert not isinstance(raised.value, Unreachable)
+
+
+def test_connecting_asks_nothing(service, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("EEFLOW_EE_URL", service.url)
+    session_to(service.url)
+    assert service.asked == []
 
 
 def test_no_project_and_no_key_are_named():
