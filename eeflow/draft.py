@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from eeflow.blocks import BlockStore
 from eeflow.config import Job
-from eeflow.encoding import encoding_of
+from eeflow.encoding import Encoding, encoding_of
 from eeflow.errors import IncompleteProduct
 from eeflow.geotiff import Layout, Tiles
 from eeflow.grid import Window, crs_name
@@ -58,9 +58,18 @@ class Draft:
         OSError: the disk refuses.
     """
 
-    def __init__(self, job: Job, plan: Plan, product: Product, store: BlockStore):
+    def __init__(self, job: Job, plan: Plan, product: Product, store: BlockStore, encoding: Encoding | None = None):
+        """Nothing is read or written by it.
+
+        Args:
+            job: what wants the product.
+            plan: its grid and bands.
+            product: what is written.
+            store: where its blocks are.
+            encoding: how its bands are stored, where that is known already.
+        """
         self.job, self.plan, self.product, self.store = job, plan, product, store
-        self._encoding = encoding_of(job, plan.series.source, plan.series.bands)
+        self._encoding = encoding or encoding_of(job, plan.series.source, plan.series.bands)
         self._path = job.folder / f"{product.name}.tif"
         self._count = Count(self._encoding)
         self._added: set[Window] = set()
@@ -145,6 +154,7 @@ class Drafts:
 
     def __init__(self, job: Job, plan: Plan, products: Sequence[Product], store: BlockStore):
         self._job, self._plan, self._store = job, plan, store
+        self._encoding = encoding_of(job, plan.series.source, plan.series.bands)
         self._products = {product.key: product for product in products} if len(plan.windows) > 1 else {}
         self._place = {
             key: (product.key, window)
@@ -192,7 +202,7 @@ class Drafts:
             draft.discard()
 
     def _new(self, product: Product) -> Draft:
-        return Draft(self._job, self._plan, product, self._store)
+        return Draft(self._job, self._plan, product, self._store, self._encoding)
 
 
 def _write_class_names(path: Path, classes: Mapping[int, str]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import ee
@@ -82,10 +83,8 @@ def pixels_body(series: Series, request: Request) -> dict[str, Any]:
     window = request.window.of(series.grid)
     t, name = window.transform, crs_name(window)
     code = {"crsCode": name} if ":" in name and len(name) < 32 else {"crsWkt": name}
-    images = [_scene_image(series, request, number) for number in range(len(request.image_ids))]
-    image = images[0] if len(images) == 1 else ee.Image.cat(images)
     return {
-        "expression": ee.serializer.encode(image, for_cloud_api=True),
+        "expression": _expression(series, request.image_ids, request.bands),
         "fileFormat": "NPY",
         "grid": {
             "dimensions": {"width": window.width, "height": window.height},
@@ -111,7 +110,7 @@ def decode_pixels(body: bytes, series: Series, request: Request) -> dict[str, Bl
     """
     pixels = _array(body)
     shape = (request.window.height, request.window.width)
-    wanted = [name for number in range(len(request.image_ids)) for name in _names(request, number)]
+    wanted = [name for number in range(len(request.image_ids)) for name in _names(request.bands, number)]
     if pixels.shape != shape or list(pixels.dtype.names or ()) != wanted:
         raise BadAnswer(
             f"computePixels returned {pixels.shape} pixels of bands {pixels.dtype.names}; asked was {shape} of "
@@ -132,13 +131,21 @@ def _array(body: bytes) -> NDArray[Any]:
         raise BadAnswer("Earth Engine's answer is not the NPY array that computePixels gives.") from None
 
 
-def _scene_image(series: Series, request: Request, number: int) -> ee.Image:
+@lru_cache(maxsize=64)
+def _expression(series: Series, image_ids: tuple[str, ...], bands: tuple[str, ...]) -> dict[str, Any]:
+    """The scenes' bands and masks as the bands of one image, which all windows have in common."""
+    images = [_scene_image(series, image_id, bands, number) for number, image_id in enumerate(image_ids)]
+    image = images[0] if len(images) == 1 else ee.Image.cat(images)
+    encoded: dict[str, Any] = ee.serializer.encode(image, for_cloud_api=True)
+    return encoded
+
+
+def _scene_image(series: Series, image_id: str, bands: tuple[str, ...], number: int) -> ee.Image:
     """The scene's bands, and after them its masks as bits, renamed so that scenes can be folded together."""
-    image = series.image(request.image_ids[number])
     make = series.recipe.single if series.is_image else series.recipe.image
-    source = make(series.source, image, request.bands)
-    masks = [_mask_bits(source, part) for part in _parts(list(request.bands))]
-    return ee.Image.cat([source, *masks]).rename(_names(request, number))
+    source = make(series.source, series.image(image_id), bands)
+    masks = [_mask_bits(source, part) for part in _parts(list(bands))]
+    return ee.Image.cat([source, *masks]).rename(_names(bands, number))
 
 
 def _mask_bits(source: ee.Image, bands: list[str]) -> ee.Image:
@@ -149,9 +156,9 @@ def _mask_bits(source: ee.Image, bands: list[str]) -> ee.Image:
     return getattr(total, f"toUint{8 * _bits_dtype(len(bands)).itemsize}")()
 
 
-def _names(request: Request, number: int) -> list[str]:
-    masks = math.ceil(len(request.bands) / BITS_PER_MASK_BAND)
-    return [f"s{number}_b{band}" for band in range(len(request.bands))] + [f"s{number}_m{m}" for m in range(masks)]
+def _names(bands: Sequence[str], number: int) -> list[str]:
+    masks = math.ceil(len(bands) / BITS_PER_MASK_BAND)
+    return [f"s{number}_b{band}" for band in range(len(bands))] + [f"s{number}_m{m}" for m in range(masks)]
 
 
 def _parts(bands: list[str]) -> list[list[str]]:

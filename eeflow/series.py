@@ -25,9 +25,11 @@ class BandType:
     dtype: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """Everything that decides which pixels are fetched: the images, the bands and the one grid.
+
+    Each is itself alone, so that what belongs to one can be kept by it.
 
     Attributes:
         source: asset id of the collection, or of the single image.

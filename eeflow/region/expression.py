@@ -27,8 +27,7 @@ def region_expression(series: Series, request: Request) -> ee.ComputedObject:
     geometry = _points(window, crs) if series.region == "points" else _rectangle(window, crs)
     images = _images(series, request)
     if series.packing:
-        together = columns(series, request.bands)
-        images = images.map(lambda image: packed(ee.Image(image), together))
+        images = packed(images, columns(series, request.bands))
     return images.getRegion(geometry, crs=crs, crsTransform=list(series.grid.transform)[:6])
 
 
