@@ -58,6 +58,13 @@ def _job_content(task):
     return job
 
 
+def _each_scene_alone():
+    """From here on a request asks for one scene, so that there are as many requests as scenes."""
+    from eeflow import plan
+
+    plan._Layout.together = lambda *_: 1
+
+
 def eeflow(task, result):
     """The flow as the command runs it, on the Prefect server that the environment names, or on one it starts."""
     from flows.download import download
@@ -334,6 +341,8 @@ def main(name, task):
     os.environ["EEFLOW_EE_URL"] = task["url"]
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     result = {}
+    if task.get("alone"):
+        _each_scene_alone()
     {contestant.__name__: contestant for contestant in CONTESTANTS}[name](task, result)
     result["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print("\n" + json.dumps(result))

@@ -29,18 +29,20 @@ HERE = Path(__file__).resolve().parent
 IN_FLIGHT = 32
 LIMIT = 40
 SLOW = 45.0  # what takes longer is run once, and its one figure stands for all runs
-PACE = ["--latency", "0.5", "--per-mpx", "1.0", "--max-concurrent", str(LIMIT)]
+PACE = {"latency": 0.5, "per-mpx": 1.0, "max-concurrent": LIMIT}
 # As in source.py, which is not imported here: this process stays small, for a child's peak memory starts at its own.
 BANDS = ["B2", "B3", "B4", "B8"]
 CRS, WEST, NORTH, PIXEL = "EPSG:32631", 499980.0, 5700000.0, 10.0
-LARGE, FARM = "BENCH/LARGE", "BENCH/FARM"
+LARGE, FARM, MANY = "BENCH/LARGE", "BENCH/FARM", "BENCH/MANY"
+FOLDERS = {LARGE: "large", FARM: "farm", MANY: "many"}
 
 
 class Engine:
     """An eelocal process, and what it counted."""
 
-    def __init__(self, data):
-        command = [sys.executable, "-m", "eelocal", "--no-world", "--data", str(data), "--until-stdin-closes", *PACE]
+    def __init__(self, data, **pace):
+        options = [text for name, value in (PACE | pace).items() for text in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "eelocal", "--no-world", "--data", str(data), "--until-stdin-closes", *options]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
         )
@@ -151,9 +153,9 @@ class Bench:
         command = [sys.executable, str(HERE / "contestants.py"), contestant, str(path)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, env=variables, text=True, cwd=self.folder)
 
-    def measure(self, contestant, task, prefect=True):
+    def measure(self, contestant, task, prefect=True, **pace):
         """One contestant, once."""
-        with Engine(self.data) as engine:
+        with Engine(self.data, **pace) as engine:
             started = time.monotonic()
             child = self.start(contestant, task | {"url": engine.url}, prefect=prefect)
             printed, _ = child.communicate()
@@ -167,7 +169,7 @@ class Bench:
 
     def check(self, files, task):
         """Ends the run where an output is not the source, pixel by pixel."""
-        folder = self.data / ("large" if task["collection"] == LARGE else "farm")
+        folder = self.data / FOLDERS[task["collection"]]
         sources = sorted(folder.glob("*.tif"))
         if files:
             assert len(files) == len(sources), f"{len(files)} files where {len(sources)} are due"
@@ -360,6 +362,23 @@ def _together(bench, side, per_row, apart):
     }
 
 
+def orchestration(bench):
+    """What Prefect adds to 200 requests of a second each, beside what it adds to any run."""
+    many, one = bench.task("many", MANY, (0, 0, 64, 64), alone=True), bench.task("small", LARGE, (0, 0, 64, 64))
+    found = {name: [] for name in ("eeflow", "engine", "eeflow, 1 request", "engine, 1 request")}
+    for number in range(bench.runs):
+        for name, results in found.items():
+            task = one if "," in name else many
+            results.append(bench.measure(name.partition(",")[0], task, **{"latency": 1.0, "per-mpx": 0.0}))
+            print(f"orchestration {number + 1}/{bench.runs} {name}: {results[-1]}", file=sys.stderr, flush=True)
+    bench.rows += [row("orchestration", name, results) for name, results in found.items()]
+    added = [
+        (many["wall"] - bare["wall"] - (start["wall"] - alone["wall"])) / bare["wall"]
+        for many, bare, start, alone in zip(*found.values(), strict=True)
+    ]
+    return [verdict("orchestration", "share that Prefect adds to the engine's wall, start apart", added, 0.05)]
+
+
 def startup(bench):
     """What Prefect costs before anything is asked for: a run of one small image, as a whole process."""
     task = bench.task("small", LARGE, (0, 0, 64, 64))
@@ -372,7 +391,7 @@ def startup(bench):
     return []
 
 
-CASES = {case.__name__: case for case in (image, series, values, sizes, aois, startup)}
+CASES = {case.__name__: case for case in (image, series, values, sizes, aois, orchestration, startup)}
 
 
 def table(header, rows):

@@ -19,18 +19,21 @@ CRS = "EPSG:32631"
 ORIGIN = (499980.0, 5700000.0)
 PIXEL = 10.0
 FARM_SIDE = 256
-LARGE, FARM = "BENCH/LARGE", "BENCH/FARM"
+LARGE, FARM, MANY = "BENCH/LARGE", "BENCH/FARM", "BENCH/MANY"
+MANY_SIDE, MANY_SCENES = 64, 200
 LARGE_SCENE = "20240601T103000"
 
 
 def make(folder, side, scenes):
-    """One large scene, and a series of small ones: four bands of uint16, some pixels masked, quick to read."""
+    """One large scene, and two series of small ones: four bands of uint16, some pixels masked, quick to read."""
     folder = Path(folder)
     _write(folder / "large" / f"{LARGE_SCENE}.tif", side, 0)
-    for number in range(scenes):
-        month, day = 1 + number // 25, 1 + number % 25
-        _write(folder / "farm" / f"2024{month:02}{day:02}T103000.tif", FARM_SIDE, number + 1)
-    catalogue = {"collections": [{"id": LARGE, "folder": "large"}, {"id": FARM, "folder": "farm"}]}
+    for name, count, size in (("farm", scenes, FARM_SIDE), ("many", MANY_SCENES, MANY_SIDE)):
+        for number in range(count):
+            month, day = 1 + number // 25, 1 + number % 25
+            _write(folder / name / f"2024{month:02}{day:02}T103000.tif", size, number + 1)
+    folders = {LARGE: "large", FARM: "farm", MANY: "many"}
+    catalogue = {"collections": [{"id": asset_id, "folder": name} for asset_id, name in folders.items()]}
     (folder / "eelocal.yaml").write_text(yaml.safe_dump(catalogue))
 
 
