@@ -21,6 +21,7 @@ from eeflow.errors import (
     TooManyRequests,
     TransientError,
 )
+from eeflow.room import Answer
 from eeflow.series import Request, Series
 from eeflow.session import Session, unpack
 from eeflow.sizes import Sizes
@@ -205,7 +206,7 @@ class _Batch:
         series = replace(self.series, packing=False) if self.control.plainly.is_set() else self.series
         try:
             with self.control.sizes.attempt(request):
-                body = self._ask(series, request)
+                answer = self._ask(series, request)
         except RequestTooLarge as error:
             with self._counting:
                 self.splits += 1
@@ -217,10 +218,11 @@ class _Batch:
                 raise
             self.control.plainly.set()
             return [part]
-        self._keep(series, request, body)
+        with answer as body:
+            self._keep(series, request, body)
         return []
 
-    def _ask(self, series: Series, request: Request) -> bytes:
+    def _ask(self, series: Series, request: Request) -> Answer:
         """Sends a request; one refused for being one too many queues again at the gate, which is narrower by then."""
         transport = TRANSPORTS[request.transport]
         for _ in range(ADMISSIONS - 1):

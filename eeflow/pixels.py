@@ -25,6 +25,7 @@ from eeflow.blocks import Block
 from eeflow.errors import BadAnswer
 from eeflow.footprint import in_raster
 from eeflow.grid import crs_name
+from eeflow.room import Answer
 from eeflow.series import Request, Series, TransportName
 from eeflow.session import Session
 
@@ -58,7 +59,7 @@ class ComputePixels:
         """Size of the answer for so many pixels, before compression."""
         return pixels * (bytes_per_pixel(series.dtypes(bands)) - _bands_per_scene(bands))
 
-    def ask(self, session: Session, series: Series, request: Request) -> bytes:
+    def ask(self, session: Session, series: Series, request: Request) -> Answer:
         """Sends a request. Errors as in `Session.compute_pixels`."""
         return session.compute_pixels(pixels_body(series, request))
 

@@ -43,6 +43,7 @@ from eeflow.errors import (
 )
 from eeflow.gate import Gate
 from eeflow.memory import share_arenas
+from eeflow.room import Answer, Room
 from eeflow.settings import Settings, load_settings
 
 CONNECT_SECONDS = 20
@@ -50,6 +51,9 @@ CONNECT_SECONDS = 20
 ANSWER_SECONDS = 330
 # An answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
 _LARGEST_BODY = 128 * 2**20
+_USUAL_BODY = 4 * 2**20
+# Of bodies that wait to be decoded: enough to keep the line busy meanwhile.
+_ROOM = 48 * 2**20
 _GZIP = b"\x1f\x8b"
 # The client warns of it too: earthengine-api 1.7, ee/data.py.
 _QUOTA_STATUS, _RESTRICTED = "x-earth-engine-quota-status", "parallelism_restricted=true"
@@ -76,6 +80,7 @@ class Session:
         answer_seconds: that Earth Engine took to answer them.
         quickest: seconds of the quickest answer so far; None before the first.
         restricted: whether Earth Engine said with its last answer that the project's compute is used up.
+        room: for answers that wait to be decoded.
         threads: one for each request that may be in flight, and some more that decode meanwhile.
     """
 
@@ -87,6 +92,7 @@ class Session:
     answer_seconds: float = 0.0
     quickest: float | None = None
     restricted: bool = False
+    room: Room = field(default_factory=lambda: Room(_ROOM))
     _taken: tuple[int, float] = (0, 0.0)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -96,8 +102,10 @@ class Session:
         count = self.gate.max_concurrent + (os.cpu_count() or 1)
         self.threads = _Threads(count, thread_name_prefix="earth-engine")
 
-    def compute(self, expression: ee.ComputedObject) -> bytes:
+    def compute(self, expression: ee.ComputedObject) -> Answer:
         """The JSON body of the answer to one `value:compute` request, as it came: `unpack` it where it is read.
+
+        It keeps others from coming until the `with` it is for has ended, so that memory stays what it is.
 
         Raises:
             TransientError: the same request may succeed later.
@@ -106,18 +114,21 @@ class Session:
         """
         return self._send("POST", "value:compute", {"expression": ee.serializer.encode(expression, for_cloud_api=True)})
 
-    def compute_pixels(self, body: dict[str, Any]) -> bytes:
+    def compute_pixels(self, body: dict[str, Any]) -> Answer:
         """The binary body of the answer to one `image:computePixels` request; otherwise as `compute`."""
         return self._send("POST", "image:computePixels", body)
 
     def algorithms(self) -> Any:
         """What Earth Engine can do, as it answers the client; errors as in `compute`."""
-        return _json(self._send("GET", "algorithms"))
+        with self._send("GET", "algorithms") as body:
+            return _json(body)
 
     def value(self, expression: ee.ComputedObject) -> Any:
         """The decoded result of one `value:compute` request; errors as in `compute`."""
+        with self.compute(expression) as body:
+            answer = _json(body)
         try:
-            return _json(self.compute(expression))["result"]
+            return answer["result"]
         except (KeyError, TypeError):
             raise BadAnswer("Earth Engine's answer is not the JSON object with a result it should be.") from None
 
@@ -138,7 +149,7 @@ class Session:
             yield requests - self._taken[0], seconds - self._taken[1]
             self._taken = requests, seconds
 
-    def _send(self, verb: str, method: str, body: dict[str, Any] | None = None) -> bytes:
+    def _send(self, verb: str, method: str, body: dict[str, Any] | None = None) -> Answer:
         url = f"{self.settings.ee_url}/v1/projects/{self.settings.project}/{method}"
         whose = errand.get()
         whose = whose if whose.request_id else whose.of_request()
@@ -164,7 +175,7 @@ class Session:
             finally:
                 with self._lock:
                     self.answer_seconds += time.monotonic() - entered
-        whose.tell(logging.DEBUG, "%s answered in %.2f s, %d bytes", method, time.monotonic() - entered, len(answer))
+        whose.tell(logging.DEBUG, "%s answered in %.2f s, %d bytes", method, time.monotonic() - entered, answer.size)
         return answer
 
     def _answered(self, seconds: float) -> None:
@@ -172,7 +183,7 @@ class Session:
         with self._lock:
             self.quickest = min(seconds, self.quickest or seconds)
 
-    def _exchange(self, verb: str, url: str, body: bytes | None, request_id: str) -> bytes:
+    def _exchange(self, verb: str, url: str, body: bytes | None, request_id: str) -> Answer:
         response = None
         try:
             response = self.http.request(
@@ -190,15 +201,16 @@ class Session:
                 stream=True,
             )
             with response:
-                content: bytes = response.raw.read(decode_content=False)
+                answer = self.room.answer(_length(response), lambda: response.raw.read(decode_content=False))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise self._silence(cause_of(error), has_begun=response is not None) from error
         except google.auth.exceptions.GoogleAuthError as error:
             raise sign_in_error(error) from error
         self.restricted = _RESTRICTED in response.headers.get(_QUOTA_STATUS, "")
         if response.status_code != requests.codes.ok:
-            raise request_error(response.status_code, _message(content, response.reason), _retry_after(response))
-        return content
+            with answer as content:
+                raise request_error(response.status_code, _message(content, response.reason), _retry_after(response))
+        return answer
 
     def _silence(self, cause: str, has_begun: bool) -> TransientError:
         """The error for no answer, or for one that only has begun."""
@@ -286,6 +298,12 @@ def _message(content: bytes, reason: str) -> str:
         return str(_json(content)["error"]["message"])
     except (BadAnswer, KeyError, TypeError):
         return reason or "no message"
+
+
+def _length(response: requests.Response) -> int:
+    """Bytes that a body will have, as far as that is told."""
+    told = response.headers.get("Content-Length", "")
+    return int(told) if told.isdigit() else _USUAL_BODY
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from eeflow.blocks import Block
 from eeflow.pixels import ComputePixels
 from eeflow.region import GetRegion
+from eeflow.room import Answer
 from eeflow.series import Request, Series, TransportName
 from eeflow.session import Session
 
@@ -35,7 +36,7 @@ class Transport(Protocol):
     def answer_bytes(self, series: Series, bands: Sequence[str], pixels: int) -> int:
         """Size of the answer for so many pixels, before compression."""
 
-    def ask(self, session: Session, series: Series, request: Request) -> bytes:
+    def ask(self, session: Session, series: Series, request: Request) -> Answer:
         """Sends a request; the body of its answer."""
 
     def read(self, body: bytes, series: Series, request: Request) -> dict[str, Block]:

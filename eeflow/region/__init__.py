@@ -23,6 +23,7 @@ from eeflow.packing import names_of, unpacked
 from eeflow.region.expression import columns, region_expression
 from eeflow.region.placing import place
 from eeflow.region.rows import decode
+from eeflow.room import Answer
 from eeflow.series import Request, Series, TransportName
 from eeflow.session import Session
 
@@ -60,7 +61,7 @@ class GetRegion:
             return pixels * (_BYTES_PER_SHORT_ROW + _BYTES_PER_SHORT_VALUE * len(bands))
         return pixels * (_BYTES_PER_ROW + _BYTES_PER_VALUE * len(bands))
 
-    def ask(self, session: Session, series: Series, request: Request) -> bytes:
+    def ask(self, session: Session, series: Series, request: Request) -> Answer:
         """Sends a request. Errors as in `Session.compute`."""
         return session.compute(region_expression(series, request))
 

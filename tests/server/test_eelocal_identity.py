@@ -257,9 +257,9 @@ def test_eeflow_signs_in_with_the_key_file(engine, key, client, monkeypatch):
     assert session.value(ee.ImageCollection("T/C").size()) == 2
     engine.identity.expire()
     assert session.value(ee.Number(1).add(1)) == 2
-    assert len(session.compute_pixels({
-        "expression": ee.serializer.encode(ee.Image("T/C/0"), for_cloud_api=True), "fileFormat": "NPY"
-    })) > 40 * 30 * 4  # fmt: skip
+    expression = ee.serializer.encode(ee.Image("T/C/0"), for_cloud_api=True)
+    with session.compute_pixels({"expression": expression, "fileFormat": "NPY"}) as body:
+        assert len(body) > 40 * 30 * 4
 
 
 def test_eeflow_says_that_a_wrong_key_is_not_accepted(engine, key, client, monkeypatch, tmp_path):
@@ -272,7 +272,7 @@ def test_eeflow_says_that_a_wrong_key_is_not_accepted(engine, key, client, monke
     monkeypatch.setenv("EEFLOW_EE_CREDENTIALS", str(wrong))
     monkeypatch.setenv("EEFLOW_EE_URL", engine.url)
     with pytest.raises(AccessDenied, match="Invalid JWT Signature"):
-        connect(load_settings())
+        connect(load_settings()).value(ee.Number(1))
 
 
 def test_eeflows_log_names_each_request_and_never_a_secret(engine, key, client, monkeypatch, caplog):
@@ -302,14 +302,14 @@ def test_eeflows_log_names_each_request_and_never_a_secret(engine, key, client, 
         other.write_key(key.with_name("other.json"), engine.url)
         monkeypatch.setenv("EEFLOW_EE_CREDENTIALS", str(key.with_name("other.json")))
         with pytest.raises(AccessDenied):
-            connect(load_settings())
+            connect(load_settings()).value(ee.Number(1))
     finally:
         errand.reset(token)
 
     lines = [record.getMessage() for record in caplog.records if record.name == "eeflow"]
     [failed] = [line for line in lines if " failed after " in line and "503" in line]
     request_id = re.match(r"request ([0-9a-f]{8}) of farm, S1 and 2 more, B4: value:compute failed", failed)[1]
-    assert [entry.status for entry in engine.log if entry.request_id == request_id][1:3] == [503, 200]
+    assert [entry.status for entry in engine.log if entry.request_id == request_id][:2] == [503, 200]
     secrets = {used, session.http.credentials.token}
     for path in (key, key.with_name("other.json")):
         secrets |= {line for line in json.loads(path.read_text())["private_key"].splitlines() if "PRIVATE" not in line}
