@@ -128,6 +128,7 @@ def engine(task, result):
     from eeflow.blocks import BlockStore
     from eeflow.draft import Drafts
     from eeflow.fetch import Control, fetch_batch
+    from eeflow.memory import share_arena
     from eeflow.session import current_session
 
     def finish(product):
@@ -136,6 +137,7 @@ def engine(task, result):
         draft.discard()
         return entry
 
+    share_arena()
     phases, planned = {}, _planner()
     with _clock(result):
         session, job = current_session(), _job(task)

@@ -42,7 +42,6 @@ from eeflow.errors import (
     request_error,
 )
 from eeflow.gate import Gate
-from eeflow.memory import share_arenas
 from eeflow.room import Answer, Room
 from eeflow.settings import Settings, load_settings
 
@@ -98,7 +97,6 @@ class Session:
 
     def __post_init__(self) -> None:
         """Opens nothing: the threads are made as they are needed."""
-        share_arenas()
         count = self.gate.max_concurrent + (os.cpu_count() or 1)
         self.threads = _Threads(count, thread_name_prefix="earth-engine")
 

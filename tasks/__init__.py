@@ -4,6 +4,8 @@ import random
 
 from prefect.client import base
 
+from eeflow.memory import share_arena
+
 _QUICKER = 10
 
 
@@ -17,3 +19,6 @@ def _interval(seconds: float, _spread: float) -> float:
 
 
 base.clamped_poisson_interval = _interval
+
+# Before any thread that runs tasks, in whichever process that is.
+share_arena()
