@@ -128,7 +128,7 @@ def engine(task, result):
     from eeflow.blocks import BlockStore
     from eeflow.draft import Drafts
     from eeflow.fetch import Control, fetch_batch
-    from eeflow.memory import share_arena
+    from eeflow.memory import stay_small
     from eeflow.session import current_session
 
     def finish(product):
@@ -137,7 +137,7 @@ def engine(task, result):
         draft.discard()
         return entry
 
-    share_arena()
+    stay_small()
     phases, planned = {}, _planner()
     with _clock(result):
         session, job = current_session(), _job(task)

@@ -19,6 +19,7 @@ from eeflow.plan import Plan, Product
 # The nodata value of 64-bit whole numbers. rasterio passes it as a double: -2**63 was stored as -9, and a valid -9 read
 # as masked.
 _WIDEST = 2**53
+_AT_ONCE = 2**16  # values that are looked at together, eight bytes each
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,9 @@ class _FreeValue:
         self._low = low if self._low is None else min(self._low, low)
         self._high = high if self._high is None else max(self._high, high)
         if self._used is not None:
-            self._used[values.astype(np.int64) - np.iinfo(self.dtype).min] = True
+            flat = values.ravel()
+            for start in range(0, flat.size, _AT_ONCE):
+                self._used[flat[start : start + _AT_ONCE].astype(np.int64) - np.iinfo(self.dtype).min] = True
 
     def find(self) -> float | int | None:
         if self.dtype.kind == "f":

@@ -51,8 +51,8 @@ ANSWER_SECONDS = 330
 # An answer is refused above 100 MiB: https://developers.google.com/earth-engine/guides/usage
 _LARGEST_BODY = 128 * 2**20
 _USUAL_BODY = 4 * 2**20
-# Of bodies that wait to be decoded: enough to keep the line busy meanwhile.
-_ROOM = 48 * 2**20
+# Of bodies that wait to be decoded. The others come as far as the system keeps them, so that the line is not idle.
+_ROOM = 16 * 2**20
 _GZIP = b"\x1f\x8b"
 # The client warns of it too: earthengine-api 1.7, ee/data.py.
 _QUOTA_STATUS, _RESTRICTED = "x-earth-engine-quota-status", "parallelism_restricted=true"

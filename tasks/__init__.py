@@ -4,7 +4,7 @@ import random
 
 from prefect.client import base
 
-from eeflow.memory import share_arena
+from eeflow.memory import stay_small
 
 _QUICKER = 10
 
@@ -21,4 +21,4 @@ def _interval(seconds: float, _spread: float) -> float:
 base.clamped_poisson_interval = _interval
 
 # Before any thread that runs tasks, in whichever process that is.
-share_arena()
+stay_small()
