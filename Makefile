@@ -24,7 +24,7 @@ demo: $(VENV)/.run  ## Download imagery of a farm from the local Earth Engine in
 	$(BIN)/eeflow demo
 
 test: $(VENV)/.test  ## Run every test (no network, no account)
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 unit: $(VENV)/.test  ## Run the quick tests only
 	$(BIN)/python -m pytest tests/unit
