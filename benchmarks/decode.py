@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from eeflow.memory import stay_small
 from eeflow.packing import columns_of, names_of, unpacked
 from eeflow.region import decode
 from eeflow.series import BandType
@@ -31,6 +32,7 @@ TIMES_THE_BODY = 3.0
 
 def body_of(rows, bands, scenes, short=False):
     """A compact answer as eelocal and Earth Engine write it, every seventh value null."""
+    stay_small()  # as the flows do
     columns = columns_for(bands)
     names = names_of(columns) if short else [f"B{n}" for n in range(bands)]
     header = json.dumps(["id", "longitude", "latitude", "time", *names])

@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -26,6 +25,7 @@ import requests
 import urllib3.exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
+from isal import isal_zlib
 from requests.adapters import HTTPAdapter
 
 from eeflow import __version__
@@ -230,8 +230,8 @@ def unpack(body: bytes) -> bytes:
         return body
     size = min(int.from_bytes(body[-4:], "little"), _LARGEST_BODY)  # gzip's last word: its contents' length
     try:
-        return zlib.decompress(body, wbits=31, bufsize=max(1, size))
-    except zlib.error as error:
+        return isal_zlib.decompress(body, wbits=31, bufsize=max(1, size))
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub says that the class is an instance
         raise BadAnswer(f"Earth Engine's answer is not the gzip it should be: {error}.") from None
 
 

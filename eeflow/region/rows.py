@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from pyarrow import csv
 
 from eeflow.errors import BadAnswer
 
-# Parsed so much at a time: what Arrow holds besides its result grows with it, its speed does not.
-_CSV_BLOCK = 1 << 20
+# Bytes that are parsed at a time: what is held besides the result grows with it, the speed does not.
+_PIECE = 2**20
+_BETWEEN_ROWS = b"],["
 _LEADING = ["id", "longitude", "latitude", "time"]
 
 
@@ -68,58 +69,76 @@ def _parse_compacted(body: bytes, bands: Sequence[str]) -> Rows:
 
 def _parse(body: bytes, bands: Sequence[str]) -> Rows:
     """Raises ArrowInvalid or JSONDecodeError when the body is not compact, or not what it should be."""
-    table = _table(body, bands)  # the text it was read from is let go before columns are copied
-    if table is None:
-        none = np.zeros(0)
-        return Rows([], none.astype(np.int32), none, none, dict.fromkeys(bands, none))
-    ids = table["id"].unify_dictionaries()
-    return Rows(
-        ids.chunk(0).dictionary.to_pylist(),
-        _column([chunk.indices for chunk in ids.chunks], np.int32),
-        _column(table["longitude"].chunks, np.float64),
-        _column(table["latitude"].chunks, np.float64),
-        {name: _column(table[name].chunks, np.float64) for name in bands},
-    )
+    first, last = _rows_of(body, bands)
+    count = body.count(_BETWEEN_ROWS, 0, last)
+    names: dict[str, int] = {}
+    scene, longitude, latitude = np.empty(count, np.int32), np.empty(count), np.empty(count)
+    values = {name: np.empty(count) for name in bands}
+    columns = {"longitude": longitude, "latitude": latitude, **values}
+    end = 0
+    for piece in _pieces(body, first, last):
+        table = _read(piece, bands)
+        start, end = end, end + len(table)
+        if end > count:
+            break
+        for name, column in columns.items():
+            _copy(table[name].chunks, column[start:end])
+        ids = table["id"].unify_dictionaries()
+        numbers = [names.setdefault(name, len(names)) for name in ids.chunk(0).dictionary.to_pylist()]
+        codes = np.empty(len(table), np.int32)
+        _copy([chunk.indices for chunk in ids.chunks], codes)
+        scene[start:end] = np.array(numbers, np.int32)[codes]
+    if end != count:
+        raise pa.ArrowInvalid("not a row a line")
+    return Rows(list(names), scene, longitude, latitude, values)
 
 
-def _column(chunks: Sequence[Any], dtype: type[Any]) -> NDArray[Any]:
-    """Arrow's numbers as an array, NaN for null; Arrow's own way to one imports pandas, which weighs 40 MiB."""
-    column = np.empty(sum(len(chunk) for chunk in chunks), dtype)
+def _copy(chunks: Sequence[Any], column: NDArray[Any]) -> None:
+    """Arrow's numbers into an array, NaN for null; Arrow's own way to one imports pandas, which weighs 40 MiB."""
     end = 0
     for chunk in chunks:
         start, end = end, end + len(chunk)
         valid, numbers = chunk.buffers()
-        column[start:end] = np.frombuffer(numbers, dtype, len(chunk), chunk.offset * column.itemsize)
+        column[start:end] = np.frombuffer(numbers, column.dtype, len(chunk), chunk.offset * column.itemsize)
         if chunk.null_count:
             bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")
             column[start:end][bits[chunk.offset : chunk.offset + len(chunk)] == 0] = np.nan
-    return column
 
 
-def _table(body: bytes, bands: Sequence[str]) -> pa.Table | None:
-    """The rows as columns; None where there is the header alone, since no image has any of these pixels."""
+def _rows_of(body: bytes, bands: Sequence[str]) -> tuple[int, int]:
+    """Where a body's rows begin and end, without the header, which is looked at here."""
     start, end = b'{"result":[[', b"]]}"
     if not (body.startswith(start) and body.endswith(end)) or b"\\" in body:
         raise pa.ArrowInvalid("not a compact list of rows")
-    text = body.replace(b"],[", b"\n")
-    lines = memoryview(text)[len(start) : -len(end)]
-    newline = text.find(b"\n")
-    head = text[len(start) : newline] if newline >= 0 else bytes(lines)
-    header, asked = orjson.loads(b"[" + head + b"]"), [*_LEADING, *bands]
+    last = len(body) - len(end)
+    newline = body.find(_BETWEEN_ROWS, len(start), last)
+    head, asked = body[len(start) : newline if newline >= 0 else last], [*_LEADING, *bands]
+    header = orjson.loads(b"[" + head + b"]")
     if header != asked:
         raise BadAnswer(f"getRegion returned the columns {header}; asked was {asked}.")
-    if newline < 0:
-        return None
+    return (newline + len(_BETWEEN_ROWS) if newline >= 0 else last), last
+
+
+def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The rows between two places as lines, so many at a time that a copy takes next to no memory."""
+    while start < end:
+        cut = body.find(_BETWEEN_ROWS, start + _PIECE, end)
+        cut = end if cut < 0 else cut
+        yield body[start:cut].replace(_BETWEEN_ROWS, b"\n")
+        start = cut + len(_BETWEEN_ROWS)
+
+
+def _read(lines: bytes, bands: Sequence[str]) -> pa.Table:
+    numbers = ["longitude", "latitude", *bands]
     return csv.read_csv(
         pa.py_buffer(lines),
-        csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK),
+        csv.ReadOptions(use_threads=False, block_size=2 * _PIECE, column_names=[*_LEADING, *bands]),
         csv.ParseOptions(ignore_empty_lines=False),
         csv.ConvertOptions(
             null_values=["null"],
             strings_can_be_null=False,
-            include_columns=["id", "longitude", "latitude", *bands],
-            column_types={"id": pa.dictionary(pa.int32(), pa.string())}
-            | dict.fromkeys(["longitude", "latitude", *bands], pa.float64()),
+            include_columns=["id", *numbers],
+            column_types={"id": pa.dictionary(pa.int32(), pa.string())} | dict.fromkeys(numbers, pa.float64()),
         ),
         pa.system_memory_pool(),  # its own pool keeps 64 MiB and more
     )
