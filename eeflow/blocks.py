@@ -54,6 +54,11 @@ class Block:
         self.seen[place] |= part.seen
 
 
+def _without_sign(values: NDArray[Any]) -> NDArray[Any]:
+    """Every zero a positive one."""
+    return values + 0 if values.dtype.kind == "f" else values
+
+
 @dataclass(frozen=True)
 class BlockStore:
     """A folder of blocks, named by their key: `ab/abcdef....npz`."""
@@ -72,7 +77,7 @@ class BlockStore:
         """Writes a block; readers see all of it or nothing. All zeros are positive: JSON need not tell the sign."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {f"values:{name}": values + 0 for name, values in block.values.items()}
+        arrays: dict[str, Any] = {f"values:{name}": _without_sign(values) for name, values in block.values.items()}
         arrays |= {f"valid:{name}": np.packbits(valid, axis=1) for name, valid in block.valid.items()}
         arrays["seen"] = np.packbits(block.seen, axis=1)
         with whole_file(path) as part, part.open("wb") as file:

@@ -120,10 +120,11 @@ class Count:
             stored: what is stored of them, of shape (band, height, width) in the encoding's dtype.
         """
         whole = tile.valid.all(axis=0)
-        self._shared = self._shared and bool((tile.valid == tile.valid[0]).all())
+        self._shared = self._shared and all(np.array_equal(valid, tile.valid[0]) for valid in tile.valid[1:])
         kinds = (whole, tile.kept & tile.seen & ~whole, tile.kept & ~tile.seen, ~tile.kept)
         self._counts += [np.count_nonzero(kind) for kind in kinds]
-        self._free.add(stored if whole.all() else stored[tile.valid])
+        for values, valid in zip(stored, tile.valid, strict=True):
+            self._free.add(values if valid.all() else values[valid])
 
     @property
     def summary(self) -> Summary:
