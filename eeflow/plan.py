@@ -28,8 +28,8 @@ from eeflow.transport import TRANSPORTS, USUAL_PACE, Pace, Transport
 
 # Windows are whole numbers of GeoTIFF tiles, so that each tile is compressed and written once.
 TILE = 256
-# Windows as large as may be, and of a half, a quarter, ... of that, are weighed against each other.
-_HALVINGS = 6
+# Windows as large as may be, and of a half, a quarter, ... of that, are weighed against each other, with steps between.
+_HALVINGS, _STEPS = 6, 8
 _TWICE = 2.0
 
 
@@ -189,7 +189,8 @@ def _draft(transport: Transport, fan_out: str, series: Series, wanted: Sequence[
     """
     groups = band_groups(transport, series, fan_out)
     budget = min(transport.budget(series, group) for group in groups)
-    sizes = [budget // 2**halvings for halvings in range(_HALVINGS)]
+    parts = [(_STEPS + step) / (2 * _STEPS) for step in range(1, _STEPS + 1)]
+    sizes = [int(budget / 2**halvings * part) for halvings in range(_HALVINGS) for part in parts]
     shapes = {window_shape(series.grid.shape, size, transport.most_side) for size in sizes}
     layouts = [_Layout(transport, series, groups, budget, shape) for shape in shapes]
     best = min(layouts, key=lambda layout: (layout.seconds(len(series.images), USUAL_PACE), -layout.shape[0]))
@@ -225,6 +226,12 @@ class _Layout:
         """Scenes in one request, however few their pixels."""
         return min(self.transport.most_scenes(self.series, group) for group in self.groups)
 
+    @property
+    def count(self) -> int:
+        """How many windows there are."""
+        height, width = self.series.grid.shape
+        return int(math.ceil(height / self.shape[0]) * math.ceil(width / self.shape[1]))
+
     @cached_property
     def windows(self) -> tuple[Window, ...]:
         """The windows that cover the grid."""
@@ -234,7 +241,7 @@ class _Layout:
         """Scenes in one request: as many as it may hold, or fewer where that fills one, two or four waves better."""
         most = max(1, min(self.budget // (self.shape[0] * self.shape[1]), self.most_scenes))
         slots = [waves * pace.concurrent for waves in (1, 2, 4)]
-        fewer = [math.ceil(scenes * len(self.groups) * len(self.windows) / count) for count in slots]
+        fewer = [math.ceil(scenes * len(self.groups) * self.count / count) for count in slots]
         return min({most, *(min(most, max(1, count)) for count in fewer)}, key=lambda n: self._seconds(scenes, n, pace))
 
     def seconds(self, scenes: int, pace: Pace) -> float:
@@ -242,7 +249,7 @@ class _Layout:
         return self._seconds(scenes, self.together(scenes, pace), pace)
 
     def _seconds(self, scenes: int, together: int, pace: Pace) -> float:
-        requests = len(self.groups) * len(self.windows) * math.ceil(scenes / together)
+        requests = len(self.groups) * self.count * math.ceil(scenes / together)
         pixels = self.series.grid.shape[0] * self.series.grid.shape[1] * scenes
         values = pixels * len(self.series.bands)
         weight = sum(self.transport.answer_bytes(self.series, group, pixels) for group in self.groups)

@@ -217,6 +217,14 @@ def test_of_as_few_windows_the_squarest():
     assert window_shape((1500, 900), MOST_ROWS, MOST_VALUES) == (512, 512)
 
 
+def test_windows_a_bit_smaller_where_that_fills_the_last_wave():
+    # 121 windows of 768 x 768, the largest, are four waves of 32 requests, each 0.5 s and 2.2 s for its 2.2 million
+    # values; 128 of 512 x 1,024 are four as well, of 2.1 s.
+    draft = plan_of((8192, 8192), 4, transport="compute_pixels").chosen
+    assert len(draft.requests) == 128
+    assert (draft.windows[0].height, draft.windows[0].width) == (512, 1024)
+
+
 def test_a_strip_is_cut_where_no_longer_side_may_be_asked_for():
     # computePixels allows 32,768 pixels a side; the strip's 1.6 million pixels would fit in one request.
     assert window_shape((20, 80_000), 1_677_721, 32_768) == (20, 32_768)
