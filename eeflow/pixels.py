@@ -132,7 +132,7 @@ def _array(body: bytes) -> NDArray[Any]:
         raise BadAnswer("Earth Engine's answer is not the NPY array that computePixels gives.") from None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # few, for each keeps its series
 def _expression(series: Series, image_ids: tuple[str, ...], bands: tuple[str, ...]) -> dict[str, Any]:
     """The scenes' bands and masks as the bands of one image, which all windows have in common."""
     images = [_scene_image(series, image_id, bands, number) for number, image_id in enumerate(image_ids)]
