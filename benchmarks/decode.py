@@ -32,7 +32,6 @@ TIMES_THE_BODY = 3.0
 
 def body_of(rows, bands, scenes, short=False):
     """A compact answer as eelocal and Earth Engine write it, every seventh value null."""
-    stay_small()  # as the flows do
     columns = columns_for(bands)
     names = names_of(columns) if short else [f"B{n}" for n in range(bands)]
     header = json.dumps(["id", "longitude", "latitude", "time", *names])
@@ -74,6 +73,7 @@ def peak():
 
 def child(rows, bands, scenes, short, path):
     """Reads a body from a file, as it would come from the network, and decodes it once."""
+    stay_small()  # as the flows do
     columns = columns_for(bands)
     names = names_of(columns) if short else [f"B{n}" for n in range(bands)]
     decode(body_of(10, bands, 1, short), names)  # what is imported or set up on first use

@@ -14,7 +14,7 @@ import orjson
 from google.auth.credentials import AnonymousCredentials
 from google.oauth2 import service_account
 
-from eeflow.errors import AccessDenied, ConfigError, RequestError, TransientError, cause_of
+from eeflow.errors import AccessDenied, BadAnswer, ConfigError, RequestError, TransientError, cause_of
 from eeflow.settings import Settings
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
@@ -66,19 +66,32 @@ def initialise_client(settings: Settings, credentials: Any, ask: Callable[[], An
     Args:
         settings: with the project.
         credentials: as `find_credentials` finds them.
-        ask: asks Earth Engine for the list, should a package lack it.
+        ask: asks Earth Engine for them, as `known_algorithms`, should the package lack the list.
 
     Raises:
         AccessDenied: the project or the credentials are not accepted.
         RequestError: as `ask` raises.
     """
     packaged = resources.files(ee) / "tests" / "algorithms.json"
-    listed = orjson.loads(packaged.read_bytes()) if packaged.is_file() else ask()
-    with _offline_client(ee._cloud_api_utils.convert_algorithms(listed)):
+    known = known_algorithms(orjson.loads(packaged.read_bytes())) if packaged.is_file() else ask()
+    with _offline_client(known):
         try:
             ee.Initialize(credentials, url=settings.ee_url, project=settings.project)
         except ee.EEException as error:
             raise AccessDenied(f"Earth Engine does not accept project {settings.project}: {error}") from error
+
+
+def known_algorithms(listed: Any) -> dict[str, Any]:
+    """Earth Engine's list of algorithms as the client keeps it.
+
+    Raises:
+        BadAnswer: it is no such list.
+    """
+    try:
+        known: dict[str, Any] = ee._cloud_api_utils.convert_algorithms(listed)
+        return known
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BadAnswer(f"no list of algorithms ({type(error).__name__}: {error})") from error
 
 
 @contextmanager

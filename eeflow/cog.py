@@ -87,9 +87,15 @@ class Spool:
         return found
 
 
-def read_directories(file: IO[bytes]) -> list[Directory]:
-    """Raster, mask and overviews of an open GeoTIFF."""
-    return list(_directories(file))
+def read_directories(file: IO[bytes], path: Path) -> list[Directory]:
+    """Raster, mask and overviews of an open GeoTIFF, whose tiles are in the file of that path."""
+    found = []
+    for tags in _Format.of(file.read(4)).read(file):
+        kind = _numbers(tags[_SUBFILE_TYPE])[0] if _SUBFILE_TYPE in tags else 0
+        kept = {number: tag for number, tag in tags.items() if not kind or number in _OF_PIXELS}
+        tiles = list(zip(_numbers(tags[_OFFSETS]), _numbers(tags[_SIZES]), strict=True))
+        found.append(Directory(path, kind, kept | {_SUBFILE_TYPE: _long(kind)}, tiles))
+    return found
 
 
 def assemble(directories: Sequence[Directory], target: Path) -> str:
@@ -151,15 +157,6 @@ class Directory:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return _numbers(self.tags[_HEIGHT])[0], _numbers(self.tags[_WIDTH])[0]
-
-
-def _directories(file: IO[bytes]) -> Iterator[Directory]:
-    path = Path(getattr(file, "name", ""))
-    for tags in _Format.of(file.read(4)).read(file):
-        kind = _numbers(tags[_SUBFILE_TYPE])[0] if _SUBFILE_TYPE in tags else 0
-        kept = {number: tag for number, tag in tags.items() if not kind or number in _OF_PIXELS}
-        tiles = list(zip(_numbers(tags[_OFFSETS]), _numbers(tags[_SIZES]), strict=True))
-        yield Directory(path, kind, kept | {_SUBFILE_TYPE: _long(kind)}, tiles)
 
 
 def _long(number: int) -> tuple[int, bytes]:

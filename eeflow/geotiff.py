@@ -178,7 +178,7 @@ class Tiles:
             with memory.open(**profile) as raster:
                 _describe(raster, layout.encoding)
                 raster.update_tags(**_tags(self._job, self._plan, self._product))
-            (directory,) = read_directories(io.BytesIO(memory.getbuffer()))
+            (directory,) = read_directories(io.BytesIO(memory.getbuffer()), Path())
             return directory
 
 

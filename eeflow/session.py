@@ -29,7 +29,7 @@ from isal import isal_zlib
 from requests.adapters import HTTPAdapter
 
 from eeflow import __version__
-from eeflow.client import find_credentials, initialise_client, sign_in_error
+from eeflow.client import find_credentials, initialise_client, known_algorithms, sign_in_error
 from eeflow.errand import errand
 from eeflow.errors import (
     BadAnswer,
@@ -117,9 +117,12 @@ class Session:
         return self._send("POST", "image:computePixels", body)
 
     def algorithms(self) -> Any:
-        """What Earth Engine can do, as it answers the client; errors as in `compute`."""
-        with self._send("GET", "algorithms") as body:
-            return _json(body)
+        """What Earth Engine can do, as the client wants to know it; errors as in `compute`."""
+        try:
+            with self._send("GET", "algorithms") as body:
+                return known_algorithms(_json(body))
+        except BadAnswer as error:
+            raise BadAnswer(f"{self.settings.ee_url} does not answer as Earth Engine does: {error}") from error
 
     def value(self, expression: ee.ComputedObject) -> Any:
         """The decoded result of one `value:compute` request; errors as in `compute`."""

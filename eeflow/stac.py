@@ -7,6 +7,7 @@ eo extensions add.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pystac
 import rasterio
 import rasterio.warp
@@ -45,7 +45,6 @@ _SHA256_MULTIHASH = "1220"  # the hash function's code and its length in bytes, 
 _STATISTICS_VALUES = 2**23
 _FOOTPRINT_SIDE = 512  # pixels of the longer side of the mask that a footprint is drawn around
 _SIMPLIFIED = 1e-6  # degrees, about 0.1 m, that an outline may be off
-_JSON = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 _PARTS = 16  # into which the grid's longer side is cut before an outline is projected
 
 # STAC's names of bands (https://github.com/stac-extensions/eo#common-band-names), by those of the spectral indices.
@@ -275,4 +274,4 @@ def _link(relation: str, name: str, media_type: str = "application/json") -> pys
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as part:
-        part.write_bytes(orjson.dumps(content, option=_JSON))
+        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -10,20 +10,15 @@ from prefect.client.schemas.objects import State, TaskRun
 from eeflow.errors import BadAnswer, TransientError, Unreachable
 
 RETRIES = 6
-BAD_ANSWER_RETRIES = 2
 # An endpoint that is not there is most often a wrong one, and nothing has been spent yet.
-UNREACHABLE_RETRIES = 3
+_FEWER_RETRIES: dict[type[TransientError], int] = {BadAnswer: 2, Unreachable: 3}
 _FIRST_DELAY_SECONDS = 1.0
 
 
 def is_transient(_task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether a failed task may be tried again: only for reasons that pass, and for some only so often."""
     error = state.result(raise_on_failure=False)
-    if isinstance(error, BadAnswer):
-        return run.run_count <= BAD_ANSWER_RETRIES
-    if isinstance(error, Unreachable):
-        return run.run_count <= UNREACHABLE_RETRIES
-    return isinstance(error, TransientError)
+    return isinstance(error, TransientError) and run.run_count <= _FEWER_RETRIES.get(type(error), RETRIES)
 
 
 RETRY: dict[str, Any] = {

@@ -61,7 +61,7 @@ def levels(path):
 
 def read_directories(path):
     with path.open("rb") as file:
-        return read(file)
+        return read(file, path)
 
 
 def noise(shape, dtype="uint16"):
@@ -116,7 +116,8 @@ def test_tiles_taken_in_in_any_order_are_in_their_places(tmp_path):
     values, valid = noise((2, 700, 900)), np.indices((700, 900)).sum(axis=0) % 3 > 0
     empty = write(tmp_path / "empty.tif", values[:, :1, :1], width=900, height=700, predictor=2)
     full, half = Spool(tmp_path / "full", (700, 900), TILE), Spool(tmp_path / "half", (350, 450), TILE)
-    for spool, step in [(full, 1), (half, 2)]:
+    quarter = Spool(tmp_path / "quarter", (175, 225), TILE)
+    for spool, step in [(full, 1), (half, 2), (quarter, 4)]:
         for row, col in [(512, 512), (0, 512), (512, 0), (0, 0)]:
             place = np.s_[row : row + 512, col : col + 512]
             part, inside = values[:, ::step, ::step][:, *place], valid[::step, ::step][place]
@@ -124,14 +125,18 @@ def test_tiles_taken_in_in_any_order_are_in_their_places(tmp_path):
             spool.add(tiles, mask_tiles(inside, (row, col), TILE))
     (raster,) = read_directories(empty)
     path = tmp_path / "b.tif"
-    parts = [*half.directories(raster, OVERVIEW, masked=True), *full.directories(raster, masked=True)]
+    seen_from_afar = [each for spool in (half, quarter) for each in spool.directories(raster, OVERVIEW, masked=True)]
+    parts = [*seen_from_afar, *full.directories(raster, masked=True)]
     assert assemble(parts, path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert cog_validate(path, strict=True) == (True, [], [])
-    (pixels, masks, _), (halves, half_masks, _) = levels(path)
+    (pixels, masks, _), (halves, half_masks, _), (quarters, quarter_masks, _) = levels(path)
     np.testing.assert_array_equal(pixels, values)
     np.testing.assert_array_equal(masks[1] > 0, valid)
     np.testing.assert_array_equal(halves, values[:, ::2, ::2])
     np.testing.assert_array_equal(half_masks[0] > 0, valid[::2, ::2])
+    assert quarters.shape == (2, 175, 225)
+    np.testing.assert_array_equal(quarters, values[:, ::4, ::4])
+    np.testing.assert_array_equal(quarter_masks[0] > 0, valid[::4, ::4])
 
 
 def test_a_tile_that_was_never_written_stays_so(tmp_path):

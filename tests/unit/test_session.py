@@ -7,12 +7,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import ee
 import pytest
+from google.auth.credentials import AnonymousCredentials
 
-from eeflow import session
+from eeflow import client, session
 from eeflow.budget import metered
+from eeflow.client import known_algorithms
 from eeflow.errors import (
     AccessDenied,
     BadAnswer,
@@ -377,9 +380,24 @@ def test_an_endpoint_that_answered_before_is_only_away(service):
 
 def test_connecting_asks_nothing(service, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setenv("EEFLOW_EE_URL", service.url)
     session_to(service.url)
     assert service.asked == []
+
+
+@pytest.mark.parametrize("listed", [[], {"algorithms": [{"noName": 1}]}], ids=["a list", "nameless"])
+def test_a_list_of_algorithms_that_is_none_is_a_bad_answer(listed):
+    with pytest.raises(BadAnswer, match="no list of algorithms"):
+        known_algorithms(listed)
+
+
+def test_where_the_package_lacks_the_list_earth_engine_is_asked(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setattr(client.resources, "files", lambda _: tmp_path)
+    asked = []
+    algorithms = known_algorithms(json.loads((Path(ee.__file__).parent / "tests" / "algorithms.json").read_text()))
+    settings = Settings(ee_url="http://127.0.0.1:9", ee_project="p-1")
+    client.initialise_client(settings, AnonymousCredentials(), lambda: asked.append(1) or algorithms)
+    assert asked == [1]
 
 
 def test_no_project_and_no_key_are_named():

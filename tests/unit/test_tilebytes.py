@@ -34,7 +34,7 @@ def written(tmp_path):
         ):
             pass
         with (tmp_path / "empty.tif").open("rb") as file:
-            (raster,) = read_directories(file)
+            (raster,) = read_directories(file, tmp_path / "empty.tif")
         spool = Spool(tmp_path / "spool", (height, width), TILE)
         masks = mask_tiles(valid, (0, 0), TILE) if valid is not None else ()
         spool.add(raster_tiles(values, (0, 0), TILE, empty, predictor, COMPRESSIONS[compress]), masks)
